@@ -1,0 +1,1 @@
+"""Samples: formats, rates, frames. NumPy and values only, no model and no clock."""

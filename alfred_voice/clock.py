@@ -1,0 +1,51 @@
+"""The only reader of time. Everything else is told what time it is."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """A source of time; handed down from the composition root."""
+
+    def now(self) -> float:
+        """Seconds on a clock that never goes back; the origin means nothing."""
+        ...
+
+    def wall(self) -> float:
+        """Seconds since 1970-01-01 UTC, for people and logs only."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        return time.time()
+
+
+class ManualClock:
+    """A clock that stands still until it is told to go on; for tests and replays."""
+
+    def __init__(self, start_s: float = 0.0) -> None:
+        self._now = start_s
+
+    def advance(self, seconds: float) -> None:
+        """Go on by ``seconds``, which must not be negative."""
+        if seconds < 0:
+            raise ValueError(f"time does not go back: {seconds}")
+        self._now += seconds
+
+    def now(self) -> float:
+        """Seconds since the start that was given."""
+        return self._now
+
+    def wall(self) -> float:
+        """The same seconds: a manual clock has no calendar."""
+        return self._now

@@ -1,0 +1,236 @@
+"""Every error that this package raises on purpose.
+
+* :exc:`AlfredVoiceError`
+
+  * :exc:`ConfigError`: a setting is unknown, of the wrong type or out of range.
+  * :exc:`AudioError`: audio that the client sent cannot be used.
+
+    * :exc:`UnsupportedAudio`: a rate, encoding, channel count or file format we do not read.
+    * :exc:`MalformedAudio`: bytes that are not what they claim to be.
+    * :exc:`EmptyAudio`: no sample at all.
+
+  * :exc:`ModelError`: a model or its engine is not usable.
+
+    * :exc:`ModelMissing`: files are not in the store.
+    * :exc:`ModelCorrupt`: a file does not have the catalogue's hash or size.
+    * :exc:`ModelFetchFailed`: no source could deliver a file.
+    * :exc:`EngineFailure`: a model raised, or answered nonsense, while running.
+
+  * :exc:`SpeechError`: a text cannot be spoken as asked.
+
+    * :exc:`UnknownVoice`
+    * :exc:`UnusableText`: empty or too long.
+
+  * :exc:`SessionError`
+
+    * :exc:`InvalidSettings`: a field of ``start`` has a value we cannot serve.
+    * :exc:`UnknownSession`
+    * :exc:`SessionBusy`: the session belongs to another connection or call.
+    * :exc:`SessionEnded`: the session is over, nothing more can be put into it.
+
+  * :exc:`ProtocolError`: a message that breaks the wire protocol.
+
+    * :exc:`MalformedMessage`: not JSON or MessagePack, wrong field, wrong type.
+    * :exc:`UnknownMessage`: a ``type`` that the protocol does not have.
+    * :exc:`UnexpectedMessage`: a known message at the wrong moment or in the wrong frame kind.
+    * :exc:`MessageTooLarge`
+
+  * :exc:`Overloaded`: try again later.
+
+    * :exc:`Draining`: the daemon is shutting down.
+    * :exc:`TooManySessions`
+
+Each class has a stable ``code`` for machines (on the wire, in metrics) and a ``fault`` that says
+whose it is, from which the server derives the HTTP status.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import ClassVar
+
+
+class Fault(Enum):
+    """Who has to change something for the call to succeed."""
+
+    CLIENT = "client"
+    SERVER = "server"
+    MACHINE = "machine"
+
+
+class AlfredVoiceError(Exception):
+    """Root of all deliberate errors; ``str(error)`` is a sentence for people."""
+
+    code: ClassVar[str] = "internal_error"
+    fault: ClassVar[Fault] = Fault.SERVER
+
+
+class ConfigError(AlfredVoiceError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+    code = "config_invalid"
+    fault = Fault.CLIENT
+
+
+class AudioError(AlfredVoiceError):
+    """Audio that cannot be used."""
+
+    code = "audio_invalid"
+    fault = Fault.CLIENT
+
+
+class UnsupportedAudio(AudioError):
+    """A rate, encoding, channel count or file format that is not read here."""
+
+    code = "audio_unsupported"
+
+
+class MalformedAudio(AudioError):
+    """Bytes that are not what they claim to be."""
+
+    code = "audio_malformed"
+
+
+class EmptyAudio(AudioError):
+    """Not a single sample."""
+
+    code = "audio_empty"
+
+
+class ModelError(AlfredVoiceError):
+    """A model or its engine is not usable."""
+
+    code = "model_error"
+
+
+class ModelMissing(ModelError):
+    """Files of a model are not in the store."""
+
+    code = "model_missing"
+
+
+class ModelCorrupt(ModelError):
+    """A file does not have the size or hash that the catalogue gives."""
+
+    code = "model_corrupt"
+
+
+class ModelFetchFailed(ModelError):
+    """No source could deliver a file."""
+
+    code = "model_fetch_failed"
+    fault = Fault.MACHINE
+
+
+class EngineFailure(ModelError):
+    """A model raised, or answered nonsense, while it ran."""
+
+    code = "engine_failure"
+
+
+class SpeechError(AlfredVoiceError):
+    """A text cannot be spoken as asked."""
+
+    code = "speech_invalid"
+    fault = Fault.CLIENT
+
+
+class UnknownVoice(SpeechError):
+    """No voice of that name; the message lists some that exist."""
+
+    code = "voice_unknown"
+
+
+class UnusableText(SpeechError):
+    """Nothing to say, or too much of it."""
+
+    code = "text_unusable"
+
+
+class SessionError(AlfredVoiceError):
+    """A session cannot be opened or used as asked."""
+
+    code = "session_error"
+    fault = Fault.CLIENT
+
+
+class InvalidSettings(SessionError):
+    """A setting of ``start`` has a value that cannot be served."""
+
+    code = "settings_invalid"
+
+
+class UnknownSession(SessionError):
+    """No session of that name is open."""
+
+    code = "session_unknown"
+
+
+class SessionBusy(SessionError):
+    """The session belongs to another connection, or another call works on it now."""
+
+    code = "session_busy"
+
+
+class SessionEnded(SessionError):
+    """The session is over; nothing more can be put into it."""
+
+    code = "session_ended"
+
+
+class ProtocolError(AlfredVoiceError):
+    """A message that breaks the wire protocol."""
+
+    code = "protocol_error"
+    fault = Fault.CLIENT
+
+
+class MalformedMessage(ProtocolError):
+    """Not JSON or MessagePack, an unknown field, or a field of the wrong type."""
+
+    code = "message_malformed"
+
+
+class UnknownMessage(ProtocolError):
+    """A ``type`` that the protocol does not have."""
+
+    code = "message_unknown"
+
+
+class UnexpectedMessage(ProtocolError):
+    """A known message at the wrong moment, or in the wrong kind of WebSocket frame."""
+
+    code = "message_unexpected"
+
+
+class MessageTooLarge(ProtocolError):
+    """More bytes in one message, upload or text than the limit."""
+
+    code = "message_too_large"
+
+
+class Overloaded(AlfredVoiceError):
+    """The daemon cannot take this on now.
+
+    Attributes:
+        retry_after_s: when it is worth trying again, in whole seconds.
+    """
+
+    code = "overloaded"
+    fault = Fault.MACHINE
+
+    def __init__(self, message: str, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Draining(Overloaded):
+    """The daemon is shutting down and takes no new sessions."""
+
+    code = "draining"
+
+
+class TooManySessions(Overloaded):
+    """The limit of open sessions is reached."""
+
+    code = "too_many_sessions"

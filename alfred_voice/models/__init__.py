@@ -1,0 +1,1 @@
+"""Engines and where their weights come from."""

@@ -1,0 +1,109 @@
+"""What an engine must be able to do. One protocol per kind; weights belong to the engine.
+
+An engine is loaded once, shared by all sessions, and called from one thread at a time (its
+lane's). It raises :exc:`alfred_voice.errors.EngineFailure` when it cannot answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alfred_voice.results import Transcript, TurnJudgement, Voice
+
+
+Float32 = NDArray[np.float32]
+Int16 = NDArray[np.int16]
+
+SAMPLE_RATE = 16_000
+"""Hz; the one rate inside the house."""
+WINDOW_SAMPLES = 512
+"""32 ms; what the voice activity detector takes at a time."""
+
+
+class VadEngine(Protocol):
+    """Tells how probable speech is in a window, for many sessions in one call."""
+
+    name: str
+
+    def new_states(self, capacity: int) -> Any:
+        """Recurrent state of up to ``capacity`` sessions, one row each, all fresh.
+
+        The result has ``reset(rows)``, which makes rows fresh again, and ``grow(capacity)``.
+        """
+        ...
+
+    def step(self, states: Any, rows: Sequence[int], windows: Float32) -> Float32:
+        """One window of each of the sessions that ``rows`` names; their state moves on.
+
+        Args:
+            states: what :meth:`new_states` gave.
+            rows: which rows of it the windows belong to, each at most once.
+            windows: float32, shape (len(rows), 512), 16 kHz, [-1, 1).
+
+        Returns:
+            float32, shape (len(rows),): probability of speech.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A stretch of speech to be recognised."""
+
+    samples: Float32
+    """float32, shape (n,), 16 kHz, [-1, 1)."""
+    prefix: tuple[int, ...] = ()
+    """Tokens that the text must begin with: what has been committed of this clip already."""
+    is_final: bool = True
+    """False for a partial hypothesis, which may be decoded in a cheaper way."""
+    language: str | None = None
+    voiced_ms: float | None = None
+    """How much of the clip the voice activity detector called speech; None when it is not known."""
+
+
+class SttEngine(Protocol):
+    """Turns clips of speech into text, a batch at a time."""
+
+    name: str
+
+    def transcribe(self, clips: Sequence[Clip]) -> list[Transcript]:
+        """One transcript for each clip, in their order."""
+        ...
+
+
+class TurnEngine(Protocol):
+    """Tells from the sound of a turn so far whether the speaker has finished."""
+
+    name: str
+
+    def judge(self, turns: Sequence[Float32]) -> list[TurnJudgement]:
+        """One judgement for each turn: float32, shape (n,), 16 kHz, the pause at its end included."""
+        ...
+
+
+class TtsEngine(Protocol):
+    """Speaks a text."""
+
+    name: str
+    sample_rate: int
+    """Hz, of the samples that :meth:`synthesise` delivers."""
+
+    def voices(self) -> list[Voice]:
+        """All voices there are, sorted by name."""
+        ...
+
+    def check(self, voice: str, speed: float) -> None:
+        """Raise :exc:`~alfred_voice.errors.SpeechError` unless this voice and speed can be had."""
+        ...
+
+    def synthesise(self, text: str, voice: str, speed: float, sink: Callable[[Int16], bool]) -> None:
+        """Speak ``text``; give ``sink`` each piece (int16, shape (n,)) as soon as it is made.
+
+        A ``sink`` that returns False stops the synthesis at once.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Frames in, batches to the engines, events out: everything that waits."""

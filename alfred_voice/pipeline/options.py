@@ -1,0 +1,112 @@
+"""How the pipeline runs: one frozen dataclass per room of the configuration that it reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
+
+from alfred_voice.session.options import SessionOptions
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsOptions:
+    """Limits of sessions."""
+
+    max_concurrent: Annotated[
+        int, Meta(ge=1, le=100000, description="open sessions; beyond it 503 with Retry-After")
+    ] = 512
+    max_duration_s: Annotated[int, Meta(ge=1, le=604800, description="a session's longest life")] = 3600
+    idle_timeout_s: Annotated[
+        int, Meta(ge=1, le=86400, description="a session without audio or messages ends after this")
+    ] = 120
+    cleanup_interval_s: Annotated[float, Meta(ge=0.1, le=3600, description="how often the limits are looked at")] = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineOptions:
+    """Queues, batches and threads."""
+
+    queue_frames: Annotated[
+        int, Meta(ge=10, le=100000, description="20 ms frames that one session may have waiting")
+    ] = 500
+    max_batch: Annotated[
+        int, Meta(ge=1, le=1024, description="most windows in one call of the voice activity detector")
+    ] = 64
+    batch_deadline_ms: Annotated[
+        float, Meta(ge=0, le=1000, description="longest that a ready window waits for company")
+    ] = 10.0
+    frame_target_ms: Annotated[
+        float, Meta(gt=0, le=1000, description="processing time of a frame that load is measured against")
+    ] = 10.0
+    stt_max_batch: Annotated[int, Meta(ge=1, le=256, description="most clips in one call of the recogniser")] = 16
+    outbox_events: Annotated[int, Meta(ge=16, le=100000, description="events that one client may leave unread")] = 1000
+    engine_threads: Annotated[
+        int, Meta(ge=0, le=256, description="threads inside one engine; 0 to choose from the cores")
+    ] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackpressureOptions:
+    """When the daemon degrades and when it goes back."""
+
+    threshold: Annotated[float, Meta(gt=0, le=1, description="load from which it degrades a step")] = 0.8
+    recovery: Annotated[float, Meta(ge=0, lt=1, description="load below which it goes back a step")] = 0.6
+    step_up_s: Annotated[float, Meta(ge=0, le=60, description="least stay on a step before the next one up")] = 0.5
+    step_down_s: Annotated[float, Meta(ge=0, le=600, description="calm before it goes back a step")] = 2.0
+
+    def __post_init__(self) -> None:
+        if self.recovery >= self.threshold:
+            raise ValueError(f"recovery ({self.recovery}) must be below threshold ({self.threshold})")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryOptions:
+    """Resident memory."""
+
+    limit_mb: Annotated[
+        int, Meta(ge=50, le=1048576, description="resident memory that raises an alert and counts as full load")
+    ] = 300
+    gc_trigger_mb: Annotated[
+        int, Meta(ge=50, le=1048576, description="resident memory from which a collection is triggered")
+    ] = 250
+
+
+@dataclass(frozen=True, slots=True)
+class AlertOptions:
+    """From where a figure raises an alert."""
+
+    frame_time_ms: Annotated[float, Meta(gt=0, description="average processing time of a frame")] = 20.0
+    memory_mb: Annotated[float, Meta(gt=0, description="resident memory")] = 300.0
+    load_percent: Annotated[float, Meta(gt=0, le=100, description="load")] = 80.0
+    error_rate_percent: Annotated[
+        float, Meta(gt=0, le=100, description="errors per hundred requests to the engines")
+    ] = 5.0
+    queued_frames: Annotated[int, Meta(ge=1, description="frames waiting, over all sessions")] = 100
+
+
+@dataclass(frozen=True, slots=True)
+class TtsOptions:
+    """How text becomes speech."""
+
+    engine: Annotated[str, Meta(description="synthesiser: espeak, or scripted in tests")] = "espeak"
+    voice: Annotated[str, Meta(min_length=1, max_length=100, description="voice when a client names none")] = "en-us"
+    speed: Annotated[float, Meta(ge=0.25, le=4.0, description="1.0 is the voice's own speed")] = 1.0
+    max_chars: Annotated[int, Meta(ge=1, le=1000000, description="longest text of one speech")] = 5000
+    max_queued: Annotated[int, Meta(ge=1, le=1000, description="speeches that one session may have waiting")] = 16
+    lead_ms: Annotated[int, Meta(ge=20, le=5000, description="how far audio is sent ahead of its playing")] = 200
+    cache_mb: Annotated[float, Meta(ge=0, le=1024, description="memory for recent phrases; 0 for none")] = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorOptions:
+    """All that the pipeline reads."""
+
+    sessions: SessionsOptions = field(default_factory=SessionsOptions)
+    pipeline: PipelineOptions = field(default_factory=PipelineOptions)
+    backpressure: BackpressureOptions = field(default_factory=BackpressureOptions)
+    memory: MemoryOptions = field(default_factory=MemoryOptions)
+    alerts: AlertOptions = field(default_factory=AlertOptions)
+    tts: TtsOptions = field(default_factory=TtsOptions)
+    session: SessionOptions = field(default_factory=SessionOptions)

@@ -1,0 +1,1 @@
+"""The door: WebSocket, HTTP and the monitor."""

@@ -1,0 +1,1 @@
+"""The logic of one speaker: values in, values out; no asyncio, no clock, no engine."""

@@ -1,0 +1,94 @@
+"""How a session decides: one frozen dataclass per room of the configuration that it reads.
+
+The annotations carry each key's range and meaning; the configuration checks them and
+``docs/configuration.md`` prints them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from msgspec import Meta
+
+
+@dataclass(frozen=True, slots=True)
+class VadOptions:
+    """Where speech begins and ends."""
+
+    engine: Annotated[str, Meta(description="voice activity detector: silero, or scripted in tests")] = "silero"
+    threshold: Annotated[float, Meta(ge=0.0, le=1.0, description="probability from which a window is speech")] = 0.5
+    negative_threshold: Annotated[
+        float | None,
+        Meta(ge=0.0, le=1.0, description="probability below which silence begins; threshold - 0.15 when absent"),
+    ] = None
+    min_speech_ms: Annotated[int, Meta(ge=0, le=5000, description="speech shorter than this is taken for noise")] = 96
+    min_silence_ms: Annotated[int, Meta(ge=32, le=10000, description="silence that ends a stretch of speech")] = 200
+    pre_roll_ms: Annotated[
+        int, Meta(ge=0, le=2000, description="audio before the first speech window that belongs to it")
+    ] = 300
+    endpoint_ms: Annotated[
+        int, Meta(ge=32, le=30000, description="silence that ends an utterance when turns are off")
+    ] = 600
+    reset_after_ms: Annotated[
+        int,
+        Meta(
+            ge=0, le=600000, description="clear non-speech after which the detector's state is made fresh; 0 for never"
+        ),
+    ] = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class SttOptions:
+    """How speech becomes text."""
+
+    engine: Annotated[str, Meta(description="recogniser: moonshine, or scripted in tests")] = "moonshine"
+    language: Annotated[str, Meta(min_length=2, max_length=35, description="language when a client names none")] = "en"
+    partial_interval_ms: Annotated[
+        int, Meta(ge=0, le=10000, description="speech between two partials; 0 for no partials")
+    ] = 200
+    min_partial_ms: Annotated[int, Meta(ge=0, le=10000, description="speech before the first partial")] = 500
+    speculate_ms: Annotated[
+        int, Meta(ge=32, le=2000, description="silence after which the final is decoded ahead of the endpoint")
+    ] = 96
+    tail_ms: Annotated[
+        int, Meta(ge=0, le=1000, description="audio after the last speech window that is recognised with it")
+    ] = 96
+    max_window_ms: Annotated[
+        int,
+        Meta(ge=5000, le=60000, description="speech without a pause that is recognised in one piece before it is cut"),
+    ] = 15000
+    min_voiced_ms: Annotated[
+        int, Meta(ge=0, le=5000, description="an utterance with less speech than this has no words")
+    ] = 128
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """When the speaker is done."""
+
+    engine: Annotated[str, Meta(description="end-of-turn model: smart_turn, or scripted in tests")] = "smart_turn"
+    threshold: Annotated[float, Meta(ge=0.0, le=1.0, description="probability from which a turn is complete")] = 0.5
+    silence_ms: Annotated[int, Meta(ge=32, le=5000, description="silence at which the model is asked first")] = 200
+    recheck_ms: Annotated[int, Meta(ge=64, le=5000, description="further silence at which it is asked again")] = 300
+    max_silence_ms: Annotated[
+        int, Meta(ge=200, le=30000, description="silence that completes a turn whatever the model says")
+    ] = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class InterruptionOptions:
+    """When the speaker's voice stops the daemon's."""
+
+    enabled: Annotated[bool, Meta(description="speech over the daemon's own speech stops it")] = True
+    min_speech_ms: Annotated[int, Meta(ge=32, le=5000, description="speech that counts as an interruption")] = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """All that a session's logic reads."""
+
+    vad: VadOptions = field(default_factory=VadOptions)
+    stt: SttOptions = field(default_factory=SttOptions)
+    turn: TurnOptions = field(default_factory=TurnOptions)
+    interruption: InterruptionOptions = field(default_factory=InterruptionOptions)
