@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Piece:
     """With its leading space, where there is one."""
     tokens: tuple[int, ...] = ()
     """The recogniser's own numbers for it; empty where an engine does not give them."""
+    probability: float = field(default=1.0, compare=False)
+    """0 to 1, of its least sure token; 1 for what was given as a prefix and where an engine does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

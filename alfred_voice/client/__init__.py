@@ -1,1 +1,35 @@
-"""A small client of the native protocol, for the command line, the benchmarks and other programs."""
+"""A client of the daemon's native protocol, for programs and for the commands of this package.
+
+from alfred_voice.client import Conversation, paced
+"""
+
+from alfred_voice.client.conversation import DEFAULT_URL, Conversation, Timeouts
+from alfred_voice.client.errors import (
+    ClientError,
+    ConversationLost,
+    ConversationRefused,
+    DaemonSilent,
+    DaemonUnreachable,
+    SoundDeviceMissing,
+    UnreadableMessage,
+)
+from alfred_voice.client.framing import ClientEvent, Mode
+from alfred_voice.client.pacing import PaceRecord, paced
+
+
+__all__ = [
+    "DEFAULT_URL",
+    "ClientError",
+    "ClientEvent",
+    "Conversation",
+    "ConversationLost",
+    "ConversationRefused",
+    "DaemonSilent",
+    "DaemonUnreachable",
+    "Mode",
+    "PaceRecord",
+    "SoundDeviceMissing",
+    "Timeouts",
+    "UnreadableMessage",
+    "paced",
+]

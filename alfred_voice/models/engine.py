@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,3 +107,27 @@ class TtsEngine(Protocol):
         A ``sink`` that returns False stops the synthesis at once.
         """
         ...
+
+
+@runtime_checkable
+class VariantVoices(Protocol):
+    """What a synthesiser offers beside, whose every voice can be spoken in several ways."""
+
+    def variants(self) -> list[Voice]:
+        """What may be put after a voice's name to vary it, sorted by name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """One engine of each kind, loaded."""
+
+    vad: VadEngine
+    stt: SttEngine
+    turn: TurnEngine
+    tts: TtsEngine
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Kind -> the engine's name."""
+        return {"vad": self.vad.name, "stt": self.stt.name, "turn": self.turn.name, "tts": self.tts.name}

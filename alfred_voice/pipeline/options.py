@@ -72,6 +72,10 @@ class MemoryOptions:
         int, Meta(ge=50, le=1048576, description="resident memory from which a collection is triggered")
     ] = 250
 
+    def __post_init__(self) -> None:
+        if self.gc_trigger_mb > self.limit_mb:
+            raise ValueError(f"gc_trigger_mb ({self.gc_trigger_mb}) must not be above limit_mb ({self.limit_mb})")
+
 
 @dataclass(frozen=True, slots=True)
 class AlertOptions:

@@ -19,8 +19,8 @@ class VadOptions:
     engine: Annotated[str, Meta(description="voice activity detector: silero, or scripted in tests")] = "silero"
     threshold: Annotated[float, Meta(ge=0.0, le=1.0, description="probability from which a window is speech")] = 0.5
     negative_threshold: Annotated[
-        float | None,
-        Meta(ge=0.0, le=1.0, description="probability below which silence begins; threshold - 0.15 when absent"),
+        Annotated[float, Meta(ge=0.0, le=1.0)] | None,
+        Meta(description="probability below which silence begins; threshold - 0.15 when absent"),
     ] = None
     min_speech_ms: Annotated[int, Meta(ge=0, le=5000, description="speech shorter than this is taken for noise")] = 96
     min_silence_ms: Annotated[int, Meta(ge=32, le=10000, description="silence that ends a stretch of speech")] = 200
@@ -36,6 +36,21 @@ class VadOptions:
             ge=0, le=600000, description="clear non-speech after which the detector's state is made fresh; 0 for never"
         ),
     ] = 5000
+
+    def __post_init__(self) -> None:
+        if self.negative_threshold is not None and self.negative_threshold >= self.threshold:
+            raise ValueError(
+                f"negative_threshold ({self.negative_threshold}) must be below threshold ({self.threshold})"
+            )
+        if self.min_silence_ms > self.endpoint_ms:
+            raise ValueError(
+                f"min_silence_ms ({self.min_silence_ms}) must not be above endpoint_ms ({self.endpoint_ms})"
+            )
+
+    @property
+    def lower_threshold(self) -> float:
+        """The probability below which silence begins: as set, or 0.15 under the upper one (Silero's rule)."""
+        return max(self.threshold - 0.15, 0.01) if self.negative_threshold is None else self.negative_threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +77,11 @@ class SttOptions:
         int, Meta(ge=0, le=5000, description="an utterance with less speech than this has no words")
     ] = 128
 
+    def __post_init__(self) -> None:
+        # The final is decoded as soon as speculate_ms of silence are there: it cannot include more than that.
+        if self.tail_ms > self.speculate_ms:
+            raise ValueError(f"tail_ms ({self.tail_ms}) must not be above speculate_ms ({self.speculate_ms})")
+
 
 @dataclass(frozen=True, slots=True)
 class TurnOptions:
@@ -74,6 +94,10 @@ class TurnOptions:
     max_silence_ms: Annotated[
         int, Meta(ge=200, le=30000, description="silence that completes a turn whatever the model says")
     ] = 2000
+
+    def __post_init__(self) -> None:
+        if self.silence_ms > self.max_silence_ms:
+            raise ValueError(f"silence_ms ({self.silence_ms}) must not be above max_silence_ms ({self.max_silence_ms})")
 
 
 @dataclass(frozen=True, slots=True)

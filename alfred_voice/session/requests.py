@@ -61,7 +61,7 @@ class TranscribeRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JudgeRequest:
-    """Has this turn ended?"""
+    """The question whether this turn has ended."""
 
     utterance: int
     epoch: int

@@ -1,0 +1,213 @@
+"""The composition root: the only module that names concrete engines, and where a daemon is put together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from alfred_voice import __version__
+from alfred_voice.clock import Clock, SystemClock
+from alfred_voice.config import Config
+from alfred_voice.errors import ConfigError, ModelError
+from alfred_voice.models.engine import Engines, SttEngine, TtsEngine, TurnEngine, VadEngine
+from alfred_voice.models.store import Store, models_folder
+from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.memory import Memory
+from alfred_voice.pipeline.metrics import Metrics
+from alfred_voice.pipeline.options import CoordinatorOptions
+from alfred_voice.server.application import Server, make_application
+from alfred_voice.session.options import SessionOptions
+
+
+log = logging.getLogger(__name__)
+
+E = TypeVar("E")
+
+EXIT_OK, EXIT_FAILED = 0, 1
+
+
+def open_store(config: Config) -> Store:
+    """The model store that the configuration names."""
+    return Store(models_folder(config.models.cache_dir))
+
+
+def build_vad(config: Config, store: Store) -> VadEngine:
+    """The voice activity detector."""
+
+    def silero() -> VadEngine:
+        from alfred_voice.models.silero import SileroVad
+
+        return SileroVad(store.path("silero-vad", "silero_vad_op18_ifless.onnx"), threads=1)
+
+    def scripted() -> VadEngine:
+        from alfred_voice.models.scripted import ScriptedVad
+
+        return ScriptedVad()
+
+    return _chosen("vad.engine", config.vad.engine, {"silero": silero, "scripted": scripted})
+
+
+def build_stt(config: Config, store: Store) -> SttEngine:
+    """The recogniser."""
+
+    def moonshine() -> SttEngine:
+        from alfred_voice.models.moonshine import Moonshine
+
+        folder = store.path("moonshine-tiny-en", "encoder_model.ort").parent
+        return Moonshine(folder, threads=engine_threads(config))
+
+    def scripted() -> SttEngine:
+        from alfred_voice.models.scripted import ScriptedStt
+
+        return ScriptedStt()
+
+    return _chosen("stt.engine", config.stt.engine, {"moonshine": moonshine, "scripted": scripted})
+
+
+def build_turn(config: Config, store: Store) -> TurnEngine:
+    """The end-of-turn model."""
+
+    def smart_turn() -> TurnEngine:
+        from alfred_voice.models.smart_turn import SmartTurn
+
+        return SmartTurn(store.path("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx"), threads=engine_threads(config))
+
+    def scripted() -> TurnEngine:
+        from alfred_voice.models.scripted import ScriptedTurn
+
+        return ScriptedTurn()
+
+    return _chosen("turn.engine", config.turn.engine, {"smart_turn": smart_turn, "scripted": scripted})
+
+
+def build_tts(config: Config) -> TtsEngine:
+    """The synthesiser."""
+
+    def espeak() -> TtsEngine:
+        from alfred_voice.models.espeak import EspeakTts
+
+        return EspeakTts()
+
+    def scripted() -> TtsEngine:
+        from alfred_voice.models.scripted import ScriptedTts
+
+        return ScriptedTts()
+
+    return _chosen("tts.engine", config.tts.engine, {"espeak": espeak, "scripted": scripted})
+
+
+def build_engines(config: Config, store: Store) -> Engines:
+    """All engines, loaded side by side.
+
+    Raises:
+        ModelError: a model is missing or unusable.
+        ConfigError: an engine is named that does not exist.
+    """
+    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="load") as pool:
+        vad = pool.submit(build_vad, config, store)
+        stt = pool.submit(build_stt, config, store)
+        turn = pool.submit(build_turn, config, store)
+        tts = pool.submit(build_tts, config)
+        engines = Engines(vad.result(), stt.result(), turn.result(), tts.result())
+    engines.tts.check(config.tts.voice, config.tts.speed)
+    return engines
+
+
+def engine_threads(config: Config) -> int:
+    """Threads inside one engine: as configured, or one for every two cores, at most four.
+
+    Three lanes compute side by side, so that on a small machine more threads would only wait for each other.
+    """
+    return config.pipeline.engine_threads or max(1, min(4, (os.cpu_count() or 1) // 2))
+
+
+def _chosen(key: str, name: str, engines: dict[str, Callable[[], E]]) -> E:
+    if name not in engines:
+        raise ConfigError(f"{key}: expected one of {', '.join(engines)}, got {name!r}")
+    return engines[name]()
+
+
+def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock: Clock) -> Coordinator:
+    """The pipeline; the engines are loaded when it is started."""
+    options = CoordinatorOptions(
+        sessions=config.sessions,
+        pipeline=config.pipeline,
+        backpressure=config.backpressure,
+        memory=config.memory,
+        alerts=config.alerts,
+        tts=config.tts,
+        session=SessionOptions(config.vad, config.stt, config.turn, config.interruption),
+    )
+    return Coordinator(load_engines, options, clock, Metrics(__version__))
+
+
+def serve(config: Config, on_ready: Callable[[str], None]) -> int:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Args:
+        config: what to run.
+        on_ready: called with the daemon's address when it takes sessions.
+
+    Returns:
+        The process's exit code.
+    """
+    Memory().tune()
+    return _run(_serve(config, on_ready))
+
+
+async def _serve(config: Config, on_ready: Callable[[str], None]) -> int:
+    store = open_store(config)
+    coordinator = build_coordinator(config, lambda: build_engines(config, store), SystemClock())
+    server = Server(make_application(coordinator, config.server))
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    try:
+        port = await server.start()
+    except OSError as error:
+        where = f"{config.server.host}:{config.server.port}"
+        log.error("cannot_listen", extra={"address": where, "reason": error.strerror or str(error)})
+        return EXIT_FAILED
+    try:
+        await coordinator.start()
+        on_ready(f"http://{_shown_host(config.server.host)}:{port}")
+        await stop.wait()
+        log.info("stopping")
+        await coordinator.drain(config.server.grace_s)
+    except (ModelError, ConfigError) as error:
+        log.error("cannot_start", extra={"reason": str(error)})
+        return EXIT_FAILED
+    finally:
+        await server.stop_accepting()
+        await server.close()
+        await coordinator.close()
+    log.info("stopped")
+    return EXIT_OK
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if sys.platform == "win32":
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+        else:
+            loop.add_signal_handler(number, stop.set)
+
+
+def _shown_host(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104  only shown: what a browser on this machine can open
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    if sys.platform == "win32":
+        return asyncio.run(main)
+    import uvloop
+
+    return uvloop.run(main)

@@ -1,0 +1,221 @@
+"""Whole recordings in any format, through PyAV; the only file that knows it, and imports it on first use.
+
+PyAV keeps FFmpeg's log to itself unless asked (``av.logging``), so nothing is to be silenced here.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from alfred_voice.audio.container import container_of
+from alfred_voice.audio.ingest import Ingest
+from alfred_voice.audio.pcm import HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE, AudioFormat, Buffer, Int16
+from alfred_voice.audio.wav import parse_wav
+from alfred_voice.errors import EmptyAudio, MalformedAudio, UnsupportedAudio
+
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
+    from av.container import InputContainer
+
+
+BLOCK_SAMPLES = SAMPLE_RATE
+"""1 s; no block is longer."""
+_INGEST_BYTES = 64 * 1024
+"""What is handed on at a time, so that an upload is never there twice."""
+_HEAD_BYTES = 4096
+"""Enough for two MPEG frames, by which MP3 is known."""
+
+_DEMUXERS = (
+    "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,"
+    "mp2,mp3,mpc,mpc8,mpeg,mpegts,nistsphere,ogg,spx,tta,w64,wav,wv"
+)
+"""FFmpeg's names. Play lists (hls, dash, concat, sdp ...) are left out: they make the reader open what a
+stranger's file names."""
+
+
+def decode_blocks(source: bytes | str | Path | BinaryIO) -> Iterator[Int16]:
+    """A whole recording as int16, 16 kHz mono, in blocks of 1 to 16 000 samples; never all of it at once.
+
+    Args:
+        source: the bytes of a file, its path, or a file opened for reading bytes.
+
+    Raises:
+        UnsupportedAudio: not a format that is known here.
+        MalformedAudio: a known format, but damaged; what FFmpeg steps over, such as a frame whose checksum fails
+            inside a FLAC file, is stepped over.
+        EmptyAudio: no sound track, or no sample in it.
+        OSError: the path cannot be read.
+    """
+    if isinstance(source, bytes):
+        yield from _decode_file(io.BytesIO(source))
+    elif isinstance(source, str | Path):
+        with Path(source).open("rb") as file:
+            yield from _decode_file(file)
+    else:
+        yield from _decode_file(source)
+
+
+def decode_upload(data: bytes, fallback: AudioFormat) -> Iterator[Int16]:
+    """The frames of one upload alone: int16, shape (320,), 16 kHz mono, the last filled up with zeros.
+
+    Args and errors as for :class:`Uploads`.
+    """
+    uploads = Uploads(fallback)
+    return _to_the_end(uploads, uploads.feed(data))
+
+
+class Uploads:
+    """One session's uploads, each a file of any known format or raw samples, as one unbroken stream of frames.
+
+    Args:
+        fallback: the format of raw samples.
+    """
+
+    def __init__(self, fallback: AudioFormat) -> None:
+        self._fallback = fallback
+        self._ingest = Ingest(fallback)
+
+    def feed(self, data: bytes) -> Iterator[Int16]:
+        """The frames (int16, shape (320,), 16 kHz mono) that this upload makes full; to be taken to the end.
+
+        Raises:
+            AudioError: as :func:`decode_blocks`; what a header or a length can tell is raised by the call itself,
+                damage further inside where it is met.
+        """
+        if not data:
+            raise EmptyAudio("expected audio, got 0 bytes")
+        container = container_of(data)
+        if container is None:
+            return self._take(self._fallback, data)
+        if container == "wav":
+            try:
+                audio_format, payload = parse_wav(data)
+            except UnsupportedAudio:
+                # Sound in another sample format, such as 24 bit: for PyAV.
+                return self._take_blocks(decode_blocks(data))
+            return self._take(audio_format, payload)
+        return self._take_blocks(decode_blocks(data))
+
+    def flush(self) -> list[Int16]:
+        """What is still inside, the last frame filled up with zeros."""
+        return self._ingest.flush()
+
+    def _take(self, audio_format: AudioFormat, data: Buffer) -> Iterator[Int16]:
+        Ingest(audio_format).check_whole(data)
+        return self._ingested(audio_format, data)
+
+    def _ingested(self, audio_format: AudioFormat, data: Buffer) -> Iterator[Int16]:
+        yield from self._turn_to(audio_format)
+        piece_bytes = _INGEST_BYTES - _INGEST_BYTES % audio_format.block_align
+        view = memoryview(data)
+        for at in range(0, len(view), piece_bytes):
+            yield from self._ingest.feed(view[at : at + piece_bytes])
+
+    def _take_blocks(self, blocks: Iterator[Int16]) -> Iterator[Int16]:
+        yield from self._turn_to(AudioFormat())
+        for block in blocks:
+            yield from self._ingest.feed(block.data.cast("B"))
+
+    def _turn_to(self, audio_format: AudioFormat) -> list[Int16]:
+        """Change the format if need be; gives what the one before leaves."""
+        if audio_format == self._ingest.format:
+            return []
+        rest = self._ingest.flush()
+        self._ingest = Ingest(audio_format)
+        return rest
+
+
+def _to_the_end(uploads: Uploads, frames: Iterator[Int16]) -> Iterator[Int16]:
+    yield from frames
+    yield from uploads.flush()
+
+
+def _decode_file(file: BinaryIO) -> Iterator[Int16]:
+    container = _open(file)
+    with closing(container):
+        if not container.streams.audio:
+            raise EmptyAudio(f"expected a sound track, got none in this {container.format.name} file")
+        any_sample = False
+        for block in _converted(_frames(container)):
+            for at in range(0, len(block), BLOCK_SAMPLES):
+                any_sample = True
+                yield block[at : at + BLOCK_SAMPLES]
+        if not any_sample:
+            raise EmptyAudio(f"expected sound, got no sample in this {container.format.name} file")
+
+
+def _open(file: BinaryIO) -> InputContainer:
+    import av
+
+    known = _known_container(file)
+    try:
+        return av.open(file, mode="r", options={"format_whitelist": _DEMUXERS}, metadata_errors="replace")
+    except av.FFmpegError as error:
+        if known is None:
+            raise UnsupportedAudio(f"expected a sound file of a known format: {error.strerror}") from error
+        raise MalformedAudio(f"expected a whole {known} file: {error.strerror}") from error
+
+
+def _known_container(file: BinaryIO) -> str | None:
+    """What the file begins as; None also when it cannot be rewound after looking."""
+    if not file.seekable():
+        return None
+    at = file.tell()
+    head = file.read(_HEAD_BYTES)
+    file.seek(at)
+    return container_of(head)
+
+
+def _frames(container: InputContainer) -> Iterator[AudioFrame]:
+    import av
+
+    try:
+        yield from container.decode(container.streams.audio[0])
+    except av.error.DecoderNotFoundError as error:
+        raise UnsupportedAudio(f"no decoder for the sound in this {container.format.name} file") from error
+    except av.FFmpegError as error:
+        raise MalformedAudio(f"the {container.format.name} file is damaged: {error.strerror}") from error
+
+
+def _converted(frames: Iterable[AudioFrame]) -> Iterator[Int16]:
+    """Frames of whatever format, which may change on the way, as int16, 16 kHz mono."""
+    resampler: AudioResampler | None = None
+    current: tuple[Any, ...] = ()
+    for frame in frames:
+        if not LOWEST_RATE <= frame.sample_rate <= HIGHEST_RATE:
+            raise UnsupportedAudio(f"sample rate: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {frame.sample_rate}")
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if resampler is None or shape != current:
+            yield from _resampled(resampler, None)
+            resampler, current = _new_resampler(), shape
+        # Time stamps with gaps would make the resampler invent or drop samples.
+        frame.pts = None
+        yield from _resampled(resampler, frame)
+    yield from _resampled(resampler, None)
+
+
+def _new_resampler() -> AudioResampler:
+    from av.audio.resampler import AudioResampler
+
+    return AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+
+
+def _resampled(resampler: AudioResampler | None, frame: AudioFrame | None) -> Iterator[Int16]:
+    import av
+
+    if resampler is None:
+        return
+    try:
+        converted = resampler.resample(frame)
+    except av.FFmpegError as error:
+        raise UnsupportedAudio(f"these samples or channels cannot be converted: {error.strerror}") from error
+    for piece in converted:
+        yield np.ascontiguousarray(piece.to_ndarray().reshape(-1), dtype=np.int16)

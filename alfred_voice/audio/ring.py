@@ -1,0 +1,118 @@
+"""The audio of a session that is still needed, by absolute sample index."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alfred_voice.audio.pcm import SAMPLE_RATE, Int16
+
+
+INITIAL_SAMPLES = SAMPLE_RATE
+"""1 s."""
+
+
+class Ring:
+    """Samples ``start`` to ``end`` of an endless stream; one per session, not thread-safe.
+
+    Memory follows what is held: it doubles when more must be kept, up to ``maximum`` samples, and
+    shrinks when :meth:`discard` leaves less than a quarter of it in use. Beyond the maximum the oldest
+    samples give way.
+    """
+
+    def __init__(self, maximum: int, initial: int = INITIAL_SAMPLES) -> None:
+        if min(initial, maximum) < 1:
+            raise ValueError(f"expected at least 1 sample, got initial {initial} and maximum {maximum}")
+        initial = min(initial, maximum)
+        self.maximum = maximum
+        self._initial = initial
+        self._samples: Int16 = np.empty(initial, dtype=np.int16)
+        self._start = 0
+        self._end = 0
+
+    @property
+    def start(self) -> int:
+        """Index of the oldest sample held."""
+        return self._start
+
+    @property
+    def end(self) -> int:
+        """Index that the next sample will have."""
+        return self._end
+
+    @property
+    def nbytes(self) -> int:
+        """Memory taken, in use or not."""
+        return self._samples.nbytes
+
+    def append(self, samples: Int16) -> None:
+        """Take the next samples of the stream: int16, shape (n,), any n."""
+        self._make_room(len(samples))
+        kept = samples[max(0, len(samples) - len(self._samples)) :]
+        first = self._end + len(samples) - len(kept)
+        at = first % len(self._samples)
+        straight = min(len(kept), len(self._samples) - at)
+        self._samples[at : at + straight] = kept[:straight]
+        if straight < len(kept):
+            self._samples[: len(kept) - straight] = kept[straight:]
+        self._end += len(samples)
+
+    def skip(self, n: int) -> None:
+        """Count ``n`` samples that were lost; they read as silence."""
+        if n < 0:
+            raise ValueError(f"n: expected at least 0 samples, got {n}")
+        # What cannot be held any more need not be written.
+        unwritten = max(0, n - self.maximum)
+        if unwritten:
+            self._start = self._end = self._end + unwritten
+        self.append(np.zeros(n - unwritten, dtype=np.int16))
+
+    def read(self, start: int, end: int) -> Int16:
+        """A copy of samples ``start`` to ``end``, ``end`` itself not included.
+
+        Raises:
+            ValueError: not all of them are held.
+        """
+        if not self._start <= start <= end <= self._end:
+            raise ValueError(f"expected a span within {self._start} to {self._end}, got {start} to {end}")
+        return self._copy(start, end, end - start)
+
+    def discard(self, before: int) -> None:
+        """Let go of all samples before index ``before``; what was never held is no error."""
+        self._start = min(max(self._start, before), self._end)
+        held = self._end - self._start
+        if len(self._samples) > self._initial and held * 4 <= len(self._samples):
+            self._resize(self._fitting(held * 2))
+
+    def _make_room(self, n: int) -> None:
+        needed = self._end - self._start + n
+        if needed <= len(self._samples):
+            return
+        capacity = self._fitting(needed)
+        # At the maximum the oldest give way; after a very long append that is all there was.
+        self._start = max(self._start, self._end + n - capacity)
+        if capacity != len(self._samples):
+            self._resize(capacity)
+
+    def _fitting(self, needed: int) -> int:
+        """The least capacity in the row of doublings that holds ``needed``, the maximum at most."""
+        capacity = self._initial
+        while capacity < needed:
+            capacity *= 2
+        return min(capacity, self.maximum)
+
+    def _resize(self, capacity: int) -> None:
+        kept_from = min(self._start, self._end)
+        held = self._copy(kept_from, self._end, self._end - kept_from)
+        self._samples = np.empty(capacity, dtype=np.int16)
+        at = kept_from % capacity
+        straight = min(len(held), capacity - at)
+        self._samples[at : at + straight] = held[:straight]
+        self._samples[: len(held) - straight] = held[straight:]
+
+    def _copy(self, start: int, end: int, n: int) -> Int16:
+        at = start % len(self._samples)
+        straight = min(n, len(self._samples) - at)
+        copy: Int16 = np.empty(n, dtype=np.int16)
+        copy[:straight] = self._samples[at : at + straight]
+        copy[straight:] = self._samples[: n - straight]
+        return copy

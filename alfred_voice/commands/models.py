@@ -1,0 +1,151 @@
+"""``alfred-voice models``: what is here, what can be had, and fetching, checking or removing it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from alfred_voice.clock import SystemClock
+from alfred_voice.commands.progress import Bar, Lines
+from alfred_voice.errors import ModelError
+from alfred_voice.models.catalog import Model
+from alfred_voice.models.store import FileState, ModelState, Store, models_folder
+
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
+
+MB = 1_000_000
+EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+"""130 is what shells give a command that was ended by SIGINT."""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command and its actions."""
+    parser = subparsers.add_parser("models", help="list, fetch, verify or remove models")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="all models of the catalogue and their state")
+    actions.add_parser("path", help="the folder that holds the models")
+    pull = actions.add_parser("pull", help="fetch what is missing")
+    pull.add_argument("--quiet-if-complete", action="store_true", help="print nothing when nothing is missing")
+    verify = actions.add_parser("verify", help="hash every file and compare with the catalogue")
+    for action in (pull, verify):
+        action.add_argument("models", nargs="*", metavar="ID", help="a model's id; the default ones when none is given")
+    remove = actions.add_parser("remove", help="delete a model's files")
+    remove.add_argument("models", nargs="+", metavar="ID", help="a model's id")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the action says; 0 when all is well, 1 when a model is not."""
+    store = Store(models_folder(args.loaded.config.models.cache_dir))
+    try:
+        match args.action:
+            case "list":
+                return _list(store)
+            case "path":
+                print(store.root)
+                return EXIT_OK
+            case "pull":
+                return _pull(store, args.models, args.quiet_if_complete)
+            case "verify":
+                return _verify(store, args.models or store.catalogue.defaults())
+            case "remove":
+                return _remove(store, args.models)
+            case other:
+                raise AssertionError(f"the parser knows no action {other!r}")
+    except ModelError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _list(store: Store) -> int:
+    """A table of the catalogue."""
+    rows: list[tuple[str, ...]] = [("ID", "VERSION", "LICENCE", "SIZE", "MEMORY", "STATE", "WHAT IT IS")]
+    rows.extend(_row(model, store.state(model.id)) for model in store.catalogue.models)
+    _print_table(rows)
+    print(f"\nFolder: {store.root}")
+    return EXIT_OK
+
+
+def _row(model: Model, state: ModelState) -> tuple[str, ...]:
+    """A model's line in the table."""
+    return (
+        model.id,
+        model.version,
+        model.licence,
+        f"{model.size / MB:.1f} MB",
+        f"{model.memory_mb} MB" if model.memory_mb else "-",
+        _state(state) + ("" if model.is_default else ", on request"),
+        model.description,
+    )
+
+
+def _state(state: ModelState) -> str:
+    """A word or two for how much of a model is here."""
+    if state.is_complete:
+        return "complete"
+    if state.files_present == state.files_total:
+        return "not verified"
+    if state.files_present:
+        return f"{state.files_present} of {state.files_total} files"
+    return "absent"
+
+
+def _pull(store: Store, models: Sequence[str], quiet_if_complete: bool) -> int:
+    """Fetch what is missing, showing how far it is."""
+    wanted = tuple(models) or store.catalogue.defaults()
+    missing = store.missing(wanted)
+    if not missing:
+        if not quiet_if_complete:
+            print(f"Complete in {store.root}: {', '.join(wanted)}")
+        return EXIT_OK
+    # On stderr, so that what a command prints stays what it answers.
+    progress = Bar(sys.stderr, SystemClock()) if sys.stderr.isatty() else Lines(sys.stderr)
+    progress.note(f"Fetching {', '.join(missing)} into {store.root}")
+    try:
+        store.pull(*missing, progress=progress)
+    except KeyboardInterrupt:
+        progress.close()
+        print("Interrupted; what has come so far is kept, the next pull goes on from there.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finally:
+        progress.close()
+    print(f"Complete in {store.root}: {', '.join(wanted)}")
+    return EXIT_OK
+
+
+def _verify(store: Store, models: Sequence[str]) -> int:
+    """A line for each file; says what to do about bad ones."""
+    bad = []
+    rows: list[tuple[str, str]] = []
+    for model in models:
+        report = store.verify(model)
+        rows.extend((f"{model}/{found.file.name}", found.state.value) for found in report.files)
+        for found in report.files:
+            if found.state is FileState.WRONG_HASH:
+                rows.append(("  expected", found.file.sha256))
+                rows.append(("  got", found.sha256 or ""))
+        if not report.is_ok:
+            bad.append(model)
+    _print_table(rows)
+    if bad:
+        print(f"\nMend with: alfred-voice models pull {' '.join(bad)}", file=sys.stderr)
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _remove(store: Store, models: Sequence[str]) -> int:
+    """Delete each, saying what it freed."""
+    for model in models:
+        freed = store.remove(model)
+        print(f"{model}: {freed / MB:.1f} MB freed" if freed else f"{model}: was not here")
+    return EXIT_OK
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    """Rows in columns as wide as their widest cell."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,52 @@
+"""``alfred-voice serve``: run the daemon in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from alfred_voice import app, config
+from alfred_voice.errors import ConfigError
+from alfred_voice.log import configure
+
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="run the daemon",
+        description="Run the daemon in the foreground until it gets SIGTERM or Ctrl-C.",
+        epilog="example: alfred-voice serve --port 9000 --preset low_latency --set tts.voice=en-gb",
+    )
+    parser.add_argument("--host", help="address to listen on (server.host)")
+    parser.add_argument("--port", type=int, help="port to listen on (server.port); 0 for any free one")
+    parser.add_argument("--log-file", metavar="FILE", help="log there, too (log.file)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run it; 0 after a clean shutdown, 1 when it could not start."""
+    tree: config.Config = args.loaded.config
+    server, logging = tree.server, tree.log
+    if args.host is not None:
+        server = replace(server, host=args.host)
+    if args.port is not None:
+        if not 0 <= args.port <= 65535:
+            raise ConfigError(f"--port: expected 0 to 65535, got {args.port}")
+        server = replace(server, port=args.port)
+    if args.log_file is not None:
+        logging = replace(logging, file=args.log_file)
+    running = configure(logging, stream=sys.stderr)
+    try:
+        return app.serve(replace(tree, server=server, log=logging), _announce)
+    finally:
+        running.close()
+
+
+def _announce(address: str) -> None:
+    print(f"Alfred Voice is ready at {address}; watch it at {address}/monitor", flush=True)

@@ -1,0 +1,94 @@
+"""ONNX Runtime, made and called in one way for every model of the house.
+
+Nothing else in the package imports ``onnxruntime``, and here it is imported by the call that
+needs it: it costs a tenth of a second and tens of megabytes, which a command that runs no model
+should not pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from numpy.typing import NDArray
+
+from alfred_voice.errors import EngineFailure, ModelCorrupt, ModelMissing
+
+
+_LOG_ERRORS_ONLY = 3  # ONNX Runtime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
+
+
+class Session:
+    """One loaded graph; may be run from several threads, keeps nothing between runs.
+
+    Attributes:
+        input_names: what :meth:`run` is fed, in the graph's order.
+        output_names: what it can answer, in the graph's order.
+    """
+
+    __slots__ = ("_label", "_session", "input_names", "output_names")
+
+    def __init__(self, session: Any, label: str) -> None:
+        self._session = session
+        self._label = label
+        self.input_names: tuple[str, ...] = tuple(node.name for node in session.get_inputs())
+        self.output_names: tuple[str, ...] = tuple(node.name for node in session.get_outputs())
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> list[NDArray[Any]]:
+        """The outputs of that name and order, or all of them.
+
+        Raises:
+            EngineFailure: ONNX Runtime refused the inputs or failed while it ran.
+        """
+        try:
+            answers = self._session.run(None if outputs is None else list(outputs), dict(feeds))
+        except Exception as exc:  # the runtime's exceptions share no other root
+            raise EngineFailure(f"{self._label} did not run: {_first_line(exc)}") from exc
+        return cast(list[NDArray[Any]], answers)
+
+    def __repr__(self) -> str:
+        return f"<Session {self._label}>"
+
+
+def open_session(path: Path, *, threads: int = 1) -> Session:
+    """Load the graph at ``path`` (ONNX or ORT format) for the CPU.
+
+    Args:
+        path: the model's file.
+        threads: how many threads one operator may use; the caller's own is among them.
+
+    Raises:
+        ModelMissing: there is no such file.
+        ModelCorrupt: the file is not a graph that ONNX Runtime can load.
+    """
+    if threads < 1:
+        raise ValueError(f"Expected at least one thread, but got {threads}")
+    if not path.is_file():
+        raise ModelMissing(f"No model file at {path}")
+    import onnxruntime as ort
+
+    try:
+        session = ort.InferenceSession(str(path), _options(ort, threads), providers=["CPUExecutionProvider"])
+    except Exception as exc:  # the runtime's exceptions share no other root
+        raise ModelCorrupt(f"{path} cannot be loaded by ONNX Runtime: {_first_line(exc)}") from exc
+    return Session(session, path.name)
+
+
+def _options(ort: Any, threads: int) -> Any:
+    """Session options of the house, for the module ``ort``."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _LOG_ERRORS_ONLY
+    # Threads that spin between two calls burn a core that other sessions need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The arena keeps the largest batch it has ever seen; without it memory goes back after the call.
+    options.enable_cpu_mem_arena = False
+    return options
+
+
+def _first_line(exc: Exception) -> str:
+    """What ``exc`` says, without the native stack that may follow."""
+    return (str(exc).strip() or type(exc).__name__).splitlines()[0]

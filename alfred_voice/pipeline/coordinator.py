@@ -1,0 +1,380 @@
+"""The one who knows the whole: opens sessions, measures load, degrades and recovers, cleans up, shuts down."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from enum import Enum
+from typing import Any
+
+from alfred_voice.clock import Clock
+from alfred_voice.errors import AlfredVoiceError, Draining, ModelError, Overloaded
+from alfred_voice.events import BackpressureRecovered, BackpressureTriggered, EndReason, PipelineHealth, SessionStarted
+from alfred_voice.models.engine import Engines, Int16
+from alfred_voice.models.phrase_cache import PhraseCache
+from alfred_voice.pipeline.backpressure import Ladder, LoadParts, Step
+from alfred_voice.pipeline.dispatch import Dispatch
+from alfred_voice.pipeline.health import Figures, status_of
+from alfred_voice.pipeline.load import LoadMeter
+from alfred_voice.pipeline.memory import MEGABYTE, Memory
+from alfred_voice.pipeline.metrics import Metrics
+from alfred_voice.pipeline.options import CoordinatorOptions
+from alfred_voice.pipeline.outbox import Outbox
+from alfred_voice.pipeline.roster import Roster
+from alfred_voice.pipeline.stream import FRAME_MS, Stream, StreamParts
+from alfred_voice.pipeline.synthesiser import Synthesiser
+from alfred_voice.pipeline.voice import Voice
+from alfred_voice.session.playout import Playout
+from alfred_voice.session.session import Session
+from alfred_voice.session.settings import SessionSettings
+
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+HEALTH_S = 1.0
+KEPT_FRAMES = 25
+"""Frames that a silent session keeps when waiting ones are dropped: half a second, for an onset."""
+COLLECT_EVERY_S = 30.0
+
+
+class Phase(Enum):
+    """Where the daemon is in its life."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class Coordinator:
+    """The pipeline of one daemon. Lives on the event loop.
+
+    Args:
+        load_engines: called once, in a thread, by :meth:`start`.
+    """
+
+    def __init__(
+        self,
+        load_engines: Callable[[], Engines],
+        options: CoordinatorOptions,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self.options = options
+        self.metrics = metrics
+        self.roster = Roster(options.sessions)
+        self.phase = Phase.LOADING
+        self._load_engines = load_engines
+        self._clock = clock
+        self._memory = Memory()
+        self._ladder = Ladder(options.backpressure)
+        self._meter = LoadMeter(options, clock, metrics, self._memory)
+        self._engines: Engines | None = None
+        self._dispatch: Dispatch | None = None
+        self._synthesiser: Synthesiser | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._collected_at = float("-inf")
+        self._failure = ""
+
+    # Life
+
+    async def start(self) -> None:
+        """Load the engines and begin to work.
+
+        Raises:
+            ModelError: an engine cannot be loaded; the daemon stays up as ``failed``.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            engines = await loop.run_in_executor(None, self._load_engines)
+        except ModelError as error:
+            self.phase, self._failure = Phase.FAILED, str(error)
+            raise
+        options = self.options
+        self._engines = engines
+        self._dispatch = Dispatch(engines, options.pipeline, self._clock, self.metrics, self._on_end)
+        cache = PhraseCache(engines.tts, int(options.tts.cache_mb * MEGABYTE))
+        self._synthesiser = Synthesiser(cache, options.tts)
+        self._meter.watch(self._dispatch)
+        self._tasks = [
+            loop.create_task(self._tick(), name="coordinator-tick"),
+            loop.create_task(self._clean_up(), name="coordinator-cleanup"),
+        ]
+        self.phase = Phase.READY
+        log.info("ready", extra={"engines": engines.names, "memory_mb": round(self._memory.resident_mb())})
+
+    async def drain(self, grace_s: float) -> None:
+        """Take no new sessions; end those that are open, with their finals, within ``grace_s`` seconds."""
+        if self.phase is not Phase.FAILED:
+            self.phase = Phase.DRAINING
+        streams = self.roster.all()
+        for stream in streams:
+            stream.stop("shutdown")
+        if streams:
+            log.info("draining", extra={"sessions": len(streams), "grace_s": grace_s})
+            await asyncio.wait([asyncio.ensure_future(stream.finished()) for stream in streams], timeout=grace_s)
+        for stream in self.roster.all():
+            log.warning("session_cut_off", extra={"session": stream.session_id})
+            stream.end_now("shutdown")
+
+    async def close(self) -> None:
+        """Free everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for stream in self.roster.all():
+            stream.abandon()
+        if self._dispatch is not None:
+            self._dispatch.close()
+        if self._synthesiser is not None:
+            self._synthesiser.close()
+
+    # Sessions
+
+    def admit(self) -> None:
+        """Raise :exc:`Overloaded` unless a session can be opened now."""
+        if self.phase is Phase.LOADING:
+            raise Overloaded("the models are being loaded", retry_after_s=2)
+        if self.phase is Phase.FAILED:
+            raise Overloaded(f"the daemon cannot work: {self._failure}", retry_after_s=60)
+        if self.phase is Phase.DRAINING:
+            raise Draining("the daemon is shutting down", retry_after_s=10)
+        if self._ladder.step is Step.PAUSE_PROCESSING:
+            raise Overloaded("the daemon is overloaded and takes no new sessions now", retry_after_s=5)
+        self.roster.check_room()
+
+    def open(self, settings: SessionSettings, transport: str, *, max_message_bytes: int, first_seq: int = 0) -> Stream:
+        """Open a session; its first event is ``sessionStarted``.
+
+        Args:
+            settings: what the client asked for.
+            transport: ``websocket`` or ``http``, for the figures.
+            max_message_bytes: told to the client.
+            first_seq: the number of its first event, when errors were told before the session was there.
+
+        Raises:
+            Overloaded: not now.
+            SessionBusy: a session of that name is open.
+        """
+        try:
+            self.admit()
+            self.roster.check_free(settings.session_id)
+        except AlfredVoiceError as error:
+            self.metrics.refused.labels(error.code).inc()
+            raise
+        stream = self._make_stream(settings, transport, first_seq)
+        self.roster.add(stream)
+        self.metrics.sessions_active.labels(transport).inc()
+        self._apply_step(stream)
+        limits = {
+            "max_session_s": self.options.sessions.max_duration_s,
+            "max_message_bytes": max_message_bytes,
+            "queue_ms": self.options.pipeline.queue_frames * FRAME_MS,
+        }
+        stream.tell(SessionStarted(settings.sample_rate, settings.encoding, self._ready_engines.names, limits))
+        log.info("session_opened", extra={"session": settings.session_id, "transport": transport})
+        return stream
+
+    def _make_stream(self, settings: SessionSettings, transport: str, first_seq: int) -> Stream:
+        dispatch, synthesiser, options = self._ready_dispatch, self._ready_synthesiser, self.options
+        session = Session(settings, options.session, Playout(options.tts.lead_ms))
+        outbox = Outbox(options.pipeline.outbox_events, first_seq)
+        return Stream(
+            StreamParts(
+                session=session,
+                outbox=outbox,
+                voice=lambda tell: Voice(
+                    settings, synthesiser, session.playout, outbox, tell, self._clock, options.tts.max_queued
+                ),
+                clock=self._clock,
+                metrics=self.metrics,
+                wake=dispatch.wake,
+                transport=transport,
+                row=self.roster.take_row(),
+                queue_frames=options.pipeline.queue_frames,
+            )
+        )
+
+    def _on_end(self, stream: Stream) -> None:
+        if not self.roster.remove(stream):
+            return
+        stats = stream.session.stats
+        reason = stream.end_reason or "error"
+        self.metrics.sessions_active.labels(stream.transport).dec()
+        self.metrics.sessions.labels(stream.transport, reason).inc()
+        log.info(
+            "session_ended",
+            extra={
+                "session": stream.session_id,
+                "reason": reason,
+                "frames": stats.frames_received,
+                "dropped": stats.frames_dropped,
+                "utterances": stats.utterances,
+            },
+        )
+
+    # Synthesis
+
+    def synthesise(self, text: str, voice: str | None, speed: float | None) -> AsyncGenerator[Int16, None]:
+        """The audio of ``text``, int16 at :attr:`tts_sample_rate`.
+
+        Raises:
+            SpeechError: at once, when it cannot be said as asked.
+            Overloaded: the daemon is not ready.
+        """
+        if self._synthesiser is None or self.phase is not Phase.READY:
+            self.admit()
+        chosen_voice, chosen_speed = self._ready_synthesiser.check(text, voice, speed)
+        return self._ready_synthesiser.speak(text, chosen_voice, chosen_speed)
+
+    @property
+    def tts_sample_rate(self) -> int:
+        """Hz."""
+        return self._ready_synthesiser.sample_rate
+
+    # State
+
+    def status(self) -> dict[str, Any]:
+        """The body of ``GET /pipeline/status``."""
+        return status_of(self._figures(), self.options)
+
+    def describe(self) -> dict[str, Any]:
+        """The body of ``GET /metrics`` in JSON: the status, and the figures behind it."""
+        metrics = self.metrics
+        lanes = self._dispatch.lane_metrics if self._dispatch else {}
+        return {
+            **self.status(),
+            "load": self._meter.describe(),
+            "latency_ms": {
+                "frame": metrics.frame_ms.summary(),
+                "final": metrics.final_ms.summary(),
+                "turn": metrics.turn_ms.summary(),
+            },
+            "lanes": {name: lane.describe() for name, lane in lanes.items()},
+            "uptime_s": round(self._clock.now() - self._meter.started_at, 1),
+        }
+
+    def readiness(self) -> tuple[bool, dict[str, str]]:
+        """Whether sessions can be opened, and each engine's state or the reason why not."""
+        if self.phase is Phase.READY:
+            return True, dict.fromkeys(self._ready_engines.names, "pass")
+        return False, {self.phase.value: self._failure or f"the daemon is {self.phase.value}"}
+
+    def optimise(self, *, trigger_gc: bool, cleanup_sessions: bool, optimise_buffers: bool) -> dict[str, Any]:
+        """Give back what can be given back; says what was done, and the memory before and after."""
+        before = self._memory.resident_mb()
+        report: dict[str, Any] = {"memoryBefore": round(before, 1)}
+        if cleanup_sessions:
+            report["sessionsCleanedUp"] = self._end_expired()
+        if optimise_buffers:
+            report["bytesFreed"] = self._synthesiser.clear_cache() if self._synthesiser else 0
+        if trigger_gc:
+            report["objectsCollected"] = self._memory.collect()
+            self.metrics.gc_triggered += 1
+        if trigger_gc or optimise_buffers:
+            report["heapTrimmed"] = self._memory.trim()
+            self.metrics.memory_optimisations += 1
+        report["memoryAfter"] = round(self._memory.resident_mb(), 1)
+        return report
+
+    @property
+    def _ready_engines(self) -> Engines:
+        if self._engines is None:
+            raise Overloaded("the models are being loaded", retry_after_s=2)
+        return self._engines
+
+    @property
+    def _ready_dispatch(self) -> Dispatch:
+        if self._dispatch is None:
+            raise Overloaded("the models are being loaded", retry_after_s=2)
+        return self._dispatch
+
+    @property
+    def _ready_synthesiser(self) -> Synthesiser:
+        if self._synthesiser is None:
+            raise Overloaded("the models are being loaded", retry_after_s=2)
+        return self._synthesiser
+
+    def _figures(self) -> Figures:
+        metrics = self.metrics
+        return Figures(
+            load=self._meter.parts,
+            step=self._ladder.step,
+            memory_mb=self._memory.resident_mb(),
+            sessions=len(self.roster),
+            frames_queued=sum(stream.frames_queued for stream in self.roster.all()),
+            frame_time_ms=metrics.frame_ms.mean,
+            throughput=self._meter.throughput,
+            error_rate=self._meter.error_rate,
+            gc_triggered=metrics.gc_triggered,
+            sessions_cleaned=metrics.sessions_cleaned,
+            memory_optimisations=metrics.memory_optimisations,
+            backpressure_events=metrics.backpressure_events,
+            has_failed=self.phase is Phase.FAILED,
+        )
+
+    # Periodic work
+
+    async def _tick(self) -> None:
+        due = self._clock.now() + TICK_S
+        health_due = due
+        while True:
+            await asyncio.sleep(max(0.0, due - self._clock.now()))
+            now = self._clock.now()
+            lag_s, due = max(0.0, now - due), max(due + TICK_S, now)
+            streams = self.roster.all()
+            parts = self._meter.measure(streams, lag_s, now)
+            self._climb(parts, streams, now)
+            self._collect_if_due(now)
+            if now >= health_due:
+                health_due = now + HEALTH_S
+                event = PipelineHealth(self.status())
+                for stream in streams:
+                    stream.tell(event)
+
+    def _climb(self, parts: LoadParts, streams: list[Stream], now: float) -> None:
+        was = self._ladder.step
+        step = self._ladder.update(parts.load, now)
+        if step is Step.DROP_FRAMES or step is Step.PAUSE_PROCESSING:
+            for stream in streams:
+                if stream.drop_waiting(KEPT_FRAMES):
+                    self._ready_dispatch.wake(stream)
+        if step is was:
+            return
+        self.metrics.backpressure_events += 1
+        self.metrics.backpressure_steps.labels(step.wire_name).inc()
+        self.metrics.step.set(step)
+        log.warning("backpressure", extra={"step": step.wire_name, "load": round(parts.load, 2)})
+        for stream in streams:
+            self._apply_step(stream)
+            if step > was:
+                stream.tell(BackpressureTriggered(step.wire_name, parts.load, stream.buffered_ms))
+            else:
+                stream.tell(BackpressureRecovered(step.wire_name, parts.load))
+
+    def _apply_step(self, stream: Stream) -> None:
+        factors = {Step.NONE: 1, Step.REDUCE_QUALITY: 3, Step.DROP_FRAMES: 0, Step.PAUSE_PROCESSING: 0}
+        stream.session.slow_partials(factors[self._ladder.step])
+
+    def _collect_if_due(self, now: float) -> None:
+        limit = self.options.memory.gc_trigger_mb
+        if self._meter.memory_mb < limit or now - self._collected_at < COLLECT_EVERY_S:
+            return
+        self._collected_at = now
+        self.metrics.gc_triggered += 1
+        self._memory.collect()
+        self._memory.trim()
+
+    async def _clean_up(self) -> None:
+        while True:
+            await asyncio.sleep(self.options.sessions.cleanup_interval_s)
+            self._end_expired()
+
+    def _end_expired(self) -> int:
+        expired: list[tuple[Stream, EndReason]] = self.roster.expired(self._clock.now())
+        for stream, reason in expired:
+            stream.stop(reason)
+        self.metrics.sessions_cleaned += len(expired)
+        return len(expired)

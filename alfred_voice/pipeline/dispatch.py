@@ -1,0 +1,132 @@
+"""From sessions to engines and back: who has something to do, and the lanes that do it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from alfred_voice.clock import Clock
+from alfred_voice.errors import AlfredVoiceError, EngineFailure
+from alfred_voice.models.engine import Engines, Float32
+from alfred_voice.pipeline.engine_work import DetectWork, JudgeWork, TranscribeWork
+from alfred_voice.pipeline.lane import Lane
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
+from alfred_voice.pipeline.options import PipelineOptions
+from alfred_voice.pipeline.stream import Stream
+from alfred_voice.pipeline.work import DetectQueue, Job, JudgeQueue, TranscribeQueue
+from alfred_voice.results import Transcript, TurnJudgement
+from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest
+
+
+log = logging.getLogger(__name__)
+
+Answer = Float32 | Transcript | TurnJudgement | AlfredVoiceError
+
+
+class Dispatch:
+    """Advances the streams that have something to do, once in a turn of the event loop for all of them.
+
+    Args:
+        on_end: called with each stream whose session has ended.
+    """
+
+    def __init__(
+        self,
+        engines: Engines,
+        options: PipelineOptions,
+        clock: Clock,
+        metrics: Metrics,
+        on_end: Callable[[Stream], None],
+    ) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._on_end = on_end
+        self._ready: dict[Stream, None] = {}
+        self._scheduled = False
+        self.detect_queue = DetectQueue(options.max_batch, options.batch_deadline_ms)
+        self.transcribe_queue = TranscribeQueue(options.stt_max_batch)
+        self.judge_queue = JudgeQueue()
+        self.lane_metrics = {name: LaneMetrics(name, metrics) for name in ("vad", "stt", "turn")}
+        self.detect = Lane[DetectRequest, Float32](
+            "vad", self.detect_queue, DetectWork(engines.vad),
+            self._deliver, self._kick, clock, self.lane_metrics["vad"],
+        )  # fmt: skip
+        self.transcribe = Lane[TranscribeRequest, Transcript](
+            "stt", self.transcribe_queue, TranscribeWork(engines.stt, clock),
+            self._deliver, self._kick, clock, self.lane_metrics["stt"],
+        )  # fmt: skip
+        self.judge = Lane[JudgeRequest, TurnJudgement](
+            "turn", self.judge_queue, JudgeWork(engines.turn),
+            self._deliver, self._kick, clock, self.lane_metrics["turn"],
+        )  # fmt: skip
+
+    def wake(self, stream: Stream) -> None:
+        """Advance ``stream`` in the loop's next turn, together with all others that were woken by then."""
+        self._ready[stream] = None
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        ready, self._ready = self._ready, {}
+        now = self._clock.now()
+        for stream in ready:
+            self._advance(stream, now)
+        self._kick()
+
+    def _advance(self, stream: Stream, now: float) -> None:
+        try:
+            requests = stream.advance(now)
+        except Exception as error:  # noqa: BLE001  the border of one session: its fault must not touch the others
+            self._end_faulty(stream, error)
+            return
+        for request in requests:
+            self._put(stream, request, now)
+        if stream.ended:
+            self._on_end(stream)
+
+    def _put(self, stream: Stream, request: Request, now: float) -> None:
+        match request:
+            case DetectRequest():
+                self.detect.put(Job(stream, request, now))
+            case TranscribeRequest():
+                self.transcribe.put(Job(stream, request, now))
+            case JudgeRequest():
+                self.judge.put(Job(stream, request, now))
+
+    def _deliver(self, job: Job[DetectRequest] | Job[TranscribeRequest] | Job[JudgeRequest], answer: Answer) -> None:
+        now = self._clock.now()
+        if isinstance(job.request, DetectRequest):
+            self._metrics.record_frame((now - job.queued_at) * 1000 / len(job.request.windows))
+        try:
+            job.stream.receive(job.request, answer, now)
+        except Exception as error:  # noqa: BLE001  as in _advance
+            self._end_faulty(job.stream, error)
+            return
+        self._advance(job.stream, now)
+
+    def _end_faulty(self, stream: Stream, error: Exception) -> None:
+        log.error("session_failed", exc_info=error, extra={"session": stream.session_id})
+        if not isinstance(error, AlfredVoiceError):
+            error = EngineFailure("the session met an internal fault and has ended")
+        stream.fail(error)
+        self._on_end(stream)
+
+    def _kick(self) -> None:
+        self.detect.kick()
+        self.transcribe.kick()
+        self.judge.kick()
+
+    @property
+    def lanes(
+        self,
+    ) -> tuple[Lane[DetectRequest, Float32], Lane[TranscribeRequest, Transcript], Lane[JudgeRequest, TurnJudgement]]:
+        """All lanes."""
+        return self.detect, self.transcribe, self.judge
+
+    def close(self) -> None:
+        """Take no more batches."""
+        for lane in self.lanes:
+            lane.close()

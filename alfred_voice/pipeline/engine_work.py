@@ -1,0 +1,88 @@
+"""What runs in the lanes' threads: a batch of jobs becomes one call of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from alfred_voice.audio.pcm import to_float
+from alfred_voice.clock import Clock
+from alfred_voice.models.engine import Clip, Float32, SttEngine, TurnEngine, VadEngine
+from alfred_voice.pipeline.work import Job
+from alfred_voice.results import Transcript, TurnJudgement
+from alfred_voice.session.requests import DetectRequest, JudgeRequest, TranscribeRequest, Urgency
+
+
+FIRST_CAPACITY = 64
+
+
+class DetectWork:
+    """The detector over the windows of many sessions. Rows of the state are the streams' ``row``."""
+
+    def __init__(self, engine: VadEngine) -> None:
+        self._engine = engine
+        self._capacity = FIRST_CAPACITY
+        self._states = engine.new_states(self._capacity)
+
+    def __call__(self, jobs: Sequence[Job[DetectRequest]]) -> list[Float32]:
+        """Judge all windows; a session with several goes through as many rounds.
+
+        Returns:
+            For each job float32, shape (k,): the probability of speech in each of its windows.
+        """
+        self._make_room(max(job.stream.row for job in jobs))
+        fresh = [job.stream.row for job in jobs if job.request.fresh]
+        if fresh:
+            self._states.reset(fresh)
+        counts = [len(job.request.windows) for job in jobs]
+        answers = [np.empty(count, np.float32) for count in counts]
+        for turn in range(max(counts)):
+            chosen = [index for index, count in enumerate(counts) if count > turn]
+            rows = [jobs[index].stream.row for index in chosen]
+            windows = to_float(np.stack([jobs[index].request.windows[turn] for index in chosen]))
+            for index, probability in zip(chosen, self._engine.step(self._states, rows, windows), strict=True):
+                answers[index][turn] = probability
+        return answers
+
+    def _make_room(self, row: int) -> None:
+        while row >= self._capacity:
+            self._capacity *= 2
+            self._states.grow(self._capacity)
+
+
+class TranscribeWork:
+    """The recogniser over the clips of many sessions."""
+
+    def __init__(self, engine: SttEngine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def __call__(self, jobs: Sequence[Job[TranscribeRequest]]) -> list[Transcript]:
+        """Recognise all clips in one call; each transcript carries the time of the whole batch."""
+        started = self._clock.now()
+        transcripts = self._engine.transcribe([_clip(job.request) for job in jobs])
+        took_ms = (self._clock.now() - started) * 1000
+        return [replace(transcript, processing_ms=took_ms) for transcript in transcripts]
+
+
+def _clip(request: TranscribeRequest) -> Clip:
+    return Clip(
+        samples=to_float(request.samples),
+        prefix=request.prefix,
+        is_final=request.urgency is not Urgency.PARTIAL,
+        language=request.language,
+        voiced_ms=request.voiced_ms,
+    )
+
+
+class JudgeWork:
+    """The turn model over turns."""
+
+    def __init__(self, engine: TurnEngine) -> None:
+        self._engine = engine
+
+    def __call__(self, jobs: Sequence[Job[JudgeRequest]]) -> list[TurnJudgement]:
+        """Judge all turns."""
+        return self._engine.judge([to_float(job.request.samples) for job in jobs])

@@ -1,0 +1,191 @@
+"""What the daemon counts and times, for operators: one registry per daemon, none global.
+
+Names and units follow the conventions of Prometheus: one prefix, base units, ``_total`` on
+counters. The same figures are at hand in the process for load, status and the monitor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from statistics import fmean, median, quantiles
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+
+# A frame comes every 20 ms: the buckets are dense below that.
+FRAME_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+RESPONSE_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+RECENT = 512
+"""How many of the newest values a figure is drawn from."""
+
+
+class Recent:
+    """The newest values of one figure."""
+
+    def __init__(self, size: int = RECENT) -> None:
+        self._values: deque[float] = deque(maxlen=size)
+
+    def add(self, value: float) -> None:
+        """Add the newest value."""
+        self._values.append(value)
+
+    @property
+    def mean(self) -> float:
+        """Their mean; 0 when there is none."""
+        return fmean(self._values) if self._values else 0.0
+
+    def summary(self) -> dict[str, float]:
+        """Count, median, 95th percentile and largest; zeros when there is none."""
+        if not self._values:
+            return {"count": 0, "p50": 0.0, "p95": 0.0, "max": 0.0}
+        values = list(self._values)
+        p95 = quantiles(values, n=20, method="inclusive")[18] if len(values) > 1 else values[0]
+        return {
+            "count": len(values),
+            "p50": round(median(values), 3),
+            "p95": round(p95, 3),
+            "max": round(max(values), 3),
+        }
+
+
+class LaneMetrics:
+    """The figures of one lane."""
+
+    def __init__(self, name: str, metrics: Metrics) -> None:
+        self.jobs = 0
+        self.batches = 0
+        self.failures = 0
+        self.busy_s = 0.0
+        self.batch_sizes = Recent()
+        self.waits_ms = Recent()
+        self._metrics = metrics
+        self._batch_size = metrics.lane_batch_size.labels(name)
+        self._batch_seconds = metrics.lane_batch_seconds.labels(name)
+        self._wait_seconds = metrics.lane_wait_seconds.labels(name)
+        self._failures = metrics.lane_failures.labels(name)
+
+    def record_batch(self, size: int, seconds: float, waits_s: Sequence[float]) -> None:
+        """Note a batch that the engine has answered: its size, its time, and how long its jobs had waited."""
+        self.jobs += size
+        self.batches += 1
+        self.busy_s += seconds
+        self.batch_sizes.add(size)
+        self._batch_size.observe(size)
+        self._batch_seconds.observe(seconds)
+        longest = max(waits_s, default=0.0)
+        self.waits_ms.add(longest * 1000)
+        self._wait_seconds.observe(longest)
+        self._metrics.requests += size
+
+    def record_failure(self, jobs: int) -> None:
+        """Note a batch that the engine could not answer."""
+        self.failures += 1
+        self._failures.inc()
+        self._metrics.failed_requests += jobs
+
+    def describe(self) -> dict[str, object]:
+        """The figures as JSON."""
+        return {
+            "jobs": self.jobs,
+            "batches": self.batches,
+            "failures": self.failures,
+            "busy_s": round(self.busy_s, 3),
+            "batch_size": self.batch_sizes.summary(),
+            "wait_ms": self.waits_ms.summary(),
+        }
+
+
+class Metrics:
+    """All figures of one daemon."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        Info("alfred_build", "What runs here", registry=registry).info({"version": version})
+        self.sessions_active = Gauge("alfred_sessions_active", "Open sessions", ["transport"], registry=registry)
+        self.sessions = Counter(
+            "alfred_sessions", "Sessions that have ended", ["transport", "reason"], registry=registry
+        )
+        self.refused = Counter("alfred_sessions_refused", "Sessions refused", ["code"], registry=registry)
+        self.frames = Counter("alfred_audio_frames", "20 ms frames by their fate", ["fate"], registry=registry)
+        self.frame_seconds = Histogram(
+            "alfred_frame_processing_seconds",
+            "From a window being complete to the detector's answer",
+            buckets=FRAME_BUCKETS,
+            registry=registry,
+        )
+        self.final_seconds = Histogram(
+            "alfred_stt_final_latency_seconds",
+            "From the last speech sample's arrival to the final text",
+            buckets=RESPONSE_BUCKETS,
+            registry=registry,
+        )
+        self.interruption_seconds = Histogram(
+            "alfred_interruption_latency_seconds",
+            "From the first sample of speech over the daemon's own to its being stopped",
+            buckets=RESPONSE_BUCKETS,
+            registry=registry,
+        )
+        self.turns = Counter("alfred_turns", "Turns by what ended them", ["reason"], registry=registry)
+        self.utterances = Counter("alfred_utterances", "Finals told", ["outcome"], registry=registry)
+        self.errors = Counter("alfred_errors", "Errors told to clients", ["code"], registry=registry)
+        self.backpressure_steps = Counter(
+            "alfred_backpressure_changes", "Changes of the degradation step", ["step"], registry=registry
+        )
+        self.step = Gauge("alfred_backpressure_step", "Degradation step in force, 0 to 3", registry=registry)
+        self.load = Gauge("alfred_load_ratio", "Load, 0 to 1, and its parts", ["part"], registry=registry)
+        self.queued = Gauge("alfred_audio_queue_frames", "Frames waiting, all sessions", registry=registry)
+        self.loop_lag = Gauge("alfred_event_loop_lag_seconds", "Lag of the event loop", registry=registry)
+        self.lane_age = Gauge(
+            "alfred_lane_queue_age_seconds", "Age of a lane's oldest urgent job", ["lane"], registry=registry
+        )
+        self.lane_batch_size = Histogram(
+            "alfred_lane_batch_jobs", "Jobs in a batch", ["lane"], buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.lane_batch_seconds = Histogram(
+            "alfred_lane_batch_seconds", "Time of a batch", ["lane"], buckets=FRAME_BUCKETS, registry=registry
+        )
+        self.lane_wait_seconds = Histogram(
+            "alfred_lane_wait_seconds", "Longest wait in a batch", ["lane"], buckets=FRAME_BUCKETS, registry=registry
+        )
+        self.lane_failures = Counter(
+            "alfred_lane_failures", "Batches that an engine could not answer", ["lane"], registry=registry
+        )
+        self.requests = 0
+        self.failed_requests = 0
+        self.frames_processed = 0
+        self.frame_ms = Recent()
+        self.final_ms = Recent()
+        self.turn_ms = Recent()
+        self.gc_triggered = 0
+        self.sessions_cleaned = 0
+        self.memory_optimisations = 0
+        self.backpressure_events = 0
+
+    def record_frame(self, milliseconds: float) -> None:
+        """Note how long the detector's answer to a window took."""
+        self.frame_ms.add(milliseconds)
+        self.frame_seconds.observe(milliseconds / 1000)
+
+    def record_final(self, latency_ms: float, *, has_words: bool) -> None:
+        """Note a final."""
+        self.final_ms.add(latency_ms)
+        self.final_seconds.observe(latency_ms / 1000)
+        self.utterances.labels("words" if has_words else "empty").inc()
+
+    def record_turn(self, latency_ms: float, reason: str) -> None:
+        """Note the end of a turn."""
+        self.turn_ms.add(latency_ms)
+        self.turns.labels(reason).inc()
+
+    def record_processed(self, frames: int) -> None:
+        """Note frames that have been judged."""
+        self.frames_processed += frames
+        self.frames.labels("processed").inc(frames)

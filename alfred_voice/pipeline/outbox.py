@@ -1,0 +1,145 @@
+"""The one bounded place out: what one client has not been told yet.
+
+A client that reads too slowly loses what a newer event has made worthless: a partial of the same
+utterance, an older state of health. Events are numbered when they leave, so that ``seq`` has no
+gaps whatever was superseded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from alfred_voice.errors import Fault, Overloaded
+from alfred_voice.events import Event, PartialTranscription, PipelineHealth
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An event with its place in the session's sequence."""
+
+    seq: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechAudio:
+    """A piece of the daemon's speech, in the client's rate and encoding; 20 ms or less."""
+
+    speech_id: int
+    data: bytes
+
+
+class SlowReader(Overloaded):
+    """The client reads more slowly than it is told things; its connection is closed with 1013."""
+
+    code = "slow_reader"
+    fault = Fault.CLIENT
+
+
+class Outbox:
+    """The queue towards one client: filled by the session, emptied by one reader."""
+
+    def __init__(self, limit: int, first_seq: int = 0) -> None:
+        self._limit = limit
+        self._items: deque[list[Event | SpeechAudio]] = deque()
+        # The slots of superseded events are emptied in place, so that the order of the others holds.
+        self._replaceable: dict[type, list[Event | SpeechAudio]] = {}
+        self._count = 0
+        self._seq = first_seq
+        self._wake = asyncio.Event()
+        self._overflowed = False
+        self._closed = False
+        self.superseded = 0
+
+    def __len__(self) -> int:
+        """Items that wait."""
+        return self._count
+
+    def put(self, item: Event | SpeechAudio) -> None:
+        """Add an item; when the queue is full all the same, the reader gets :exc:`SlowReader`."""
+        if self._closed or self._overflowed:
+            return
+        slot = [item]
+        if isinstance(item, (PartialTranscription, PipelineHealth)):
+            self._supersede(item, slot)
+        if self._count >= self._limit:
+            self._overflowed = True
+            self._items.clear()
+            self._replaceable.clear()
+            self._count = 0
+        else:
+            self._items.append(slot)
+            self._count += 1
+        self._wake.set()
+
+    def _supersede(self, item: PartialTranscription | PipelineHealth, slot: list[Event | SpeechAudio]) -> None:
+        older = self._replaceable.get(type(item))
+        self._replaceable[type(item)] = slot
+        if older and _makes_worthless(item, older[0]):
+            older.clear()
+            self._count -= 1
+            self.superseded += 1
+
+    def drop_audio(self) -> int:
+        """Throw away all audio that waits, because the speech was cancelled; returns how many pieces."""
+        dropped = 0
+        for slot in self._items:
+            if slot and isinstance(slot[0], SpeechAudio):
+                slot.clear()
+                dropped += 1
+        self._count -= dropped
+        return dropped
+
+    def close(self) -> None:
+        """Nothing more will be put in; the reader gets what is there and then the end."""
+        self._closed = True
+        self._wake.set()
+
+    def discard(self) -> None:
+        """Nobody reads any more."""
+        self._items.clear()
+        self._replaceable.clear()
+        self._count = 0
+        self.close()
+
+    def take_now(self) -> list[Numbered | SpeechAudio]:
+        """Take all there is, without waiting.
+
+        Raises:
+            SlowReader: the queue was full at some time; nothing more can be had.
+        """
+        if self._overflowed:
+            raise SlowReader(f"more than {self._limit} events waited to be read")
+        taken: list[Numbered | SpeechAudio] = []
+        for slot in self._items:
+            if not slot:
+                continue
+            item = slot[0]
+            if isinstance(item, SpeechAudio):
+                taken.append(item)
+            else:
+                taken.append(Numbered(self._seq, item))
+                self._seq += 1
+            # Emptied, so that a newer event finds nothing left to replace.
+            slot.clear()
+        self._items.clear()
+        self._count = 0
+        if not self._closed:
+            self._wake.clear()
+        return taken
+
+    async def take(self) -> list[Numbered | SpeechAudio]:
+        """Take all there is; wait for at least one item. Empty when all is taken and no more will come."""
+        while True:
+            await self._wake.wait()
+            taken = self.take_now()
+            if taken or self._closed:
+                return taken
+
+
+def _makes_worthless(newer: Event, older: Event | SpeechAudio) -> bool:
+    if isinstance(newer, PartialTranscription):
+        return isinstance(older, PartialTranscription) and older.utterance == newer.utterance
+    return True

@@ -1,0 +1,80 @@
+"""Who is here: the open sessions and their limits."""
+
+from __future__ import annotations
+
+import heapq
+
+from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
+from alfred_voice.events import EndReason
+from alfred_voice.pipeline.options import SessionsOptions
+from alfred_voice.pipeline.stream import Stream
+
+
+class Roster:
+    """All open sessions by name, and a row in the detector's state for each."""
+
+    def __init__(self, options: SessionsOptions) -> None:
+        self._options = options
+        self._streams: dict[str, Stream] = {}
+        self._free_rows: list[int] = []
+        self._rows = 0
+
+    def __len__(self) -> int:
+        """Open sessions."""
+        return len(self._streams)
+
+    def check_room(self) -> None:
+        """Raise :exc:`TooManySessions` when the limit is reached."""
+        if len(self._streams) >= self._options.max_concurrent:
+            raise TooManySessions(
+                f"{len(self._streams)} sessions are open; the limit is {self._options.max_concurrent}"
+            )
+
+    def check_free(self, session_id: str) -> None:
+        """Raise :exc:`SessionBusy` when a session of that name is open."""
+        if session_id in self._streams:
+            raise SessionBusy(f"session {session_id!r} is open already; end it first or choose another session_id")
+
+    def take_row(self) -> int:
+        """The lowest row that no session has, so that the detector's state stays small."""
+        if self._free_rows:
+            return heapq.heappop(self._free_rows)
+        self._rows += 1
+        return self._rows - 1
+
+    def add(self, stream: Stream) -> None:
+        """Enter a session."""
+        self._streams[stream.session_id] = stream
+
+    def remove(self, stream: Stream) -> bool:
+        """Strike a session that is over; False when it has been struck before."""
+        if self._streams.get(stream.session_id) is not stream:
+            return False
+        del self._streams[stream.session_id]
+        heapq.heappush(self._free_rows, stream.row)
+        return True
+
+    def get(self, session_id: str) -> Stream:
+        """The open session of that name.
+
+        Raises:
+            UnknownSession: there is none.
+        """
+        stream = self._streams.get(session_id)
+        if stream is None:
+            raise UnknownSession(f"no session {session_id[:128]!r} is open; GET /sessions lists those that are")
+        return stream
+
+    def all(self) -> list[Stream]:
+        """All open sessions, oldest first."""
+        return list(self._streams.values())
+
+    def expired(self, now: float) -> list[tuple[Stream, EndReason]]:
+        """The sessions that have lived too long or been silent too long, with the reason."""
+        found: list[tuple[Stream, EndReason]] = []
+        for stream in self._streams.values():
+            if now - stream.opened_at >= self._options.max_duration_s:
+                found.append((stream, "max_duration"))
+            elif now - stream.last_active >= self._options.idle_timeout_s:
+                found.append((stream, "idle"))
+        return found

@@ -1,0 +1,373 @@
+"""One open session as the server sees it: frames and wishes in, events out.
+
+Lives on the event loop only. Frames wait in a bounded queue; the session's logic is given them in
+order, together with the marks for ``flush`` and ``stop`` that came between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from alfred_voice.clock import Clock
+from alfred_voice.errors import AlfredVoiceError, SessionEnded
+from alfred_voice.events import (
+    EndReason,
+    ErrorRaised,
+    Event,
+    FinalTranscription,
+    Interrupted,
+    Pong,
+    SessionFinished,
+    TurnCompleted,
+    WarningRaised,
+)
+from alfred_voice.models.engine import Float32, Int16
+from alfred_voice.pipeline.metrics import Metrics, Recent
+from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
+from alfred_voice.pipeline.voice import Voice
+from alfred_voice.results import Transcript, TurnJudgement
+from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest
+from alfred_voice.session.session import Session
+from alfred_voice.session.settings import SessionSettings
+
+
+FRAME_MS = 20
+SPEAKING_WITHIN_S = 0.1
+"""A session that sent audio within this time is one that a batch may wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flush:
+    """Stands in the queue behind the frames that a flush concerns."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """Stands in the queue behind the session's last frame."""
+
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamParts:
+    """What a stream is made of."""
+
+    session: Session
+    outbox: Outbox
+    voice: Callable[[Callable[[Event], None]], Voice]
+    """Makes the session's voice, given where its events go."""
+    clock: Clock
+    metrics: Metrics
+    wake: Callable[[Stream], None]
+    """Asks for :meth:`Stream.advance` to be called soon."""
+    transport: str
+    row: int
+    """The session's row in the detector's state."""
+    queue_frames: int
+
+
+class Stream:
+    """One session, from its opening to the moment when all its events have been taken."""
+
+    def __init__(self, parts: StreamParts) -> None:
+        self.settings: SessionSettings = parts.session.settings
+        self.session_id = self.settings.session_id
+        self.transport = parts.transport
+        self.row = parts.row
+        self.session = parts.session
+        self.opened_at = self.last_active = parts.clock.now()
+        self.last_audio = float("-inf")
+        self._parts = parts
+        self._queue: deque[tuple[Int16, float] | _Flush | _Stop] = deque()
+        self._frames_queued = 0
+        self._stopping = False
+        self._changed = asyncio.Event()
+        self._outbox = parts.outbox
+        self._voice = parts.voice(self.tell)
+        self._processed = 0
+        self._last_text = ""
+        self._final_ms = Recent(64)
+        self._turn_ms = Recent(64)
+        self.end_reason: str | None = None
+        """What ended the session, ``gone`` when the client left without a word."""
+
+    # From the server
+
+    def put(self, frame: Int16) -> None:
+        """Take a 20 ms frame: int16, shape (320,), 16 kHz. Never waits; see :meth:`room`.
+
+        Raises:
+            SessionEnded: the session has been told to stop.
+        """
+        if self._stopping:
+            raise SessionEnded(f"session {self.session_id!r} has ended; open a new one")
+        now = self._parts.clock.now()
+        self.last_active = self.last_audio = now
+        self._queue.append((frame, now))
+        self._frames_queued += 1
+        self._parts.wake(self)
+
+    def has_room(self) -> bool:
+        """Whether another frame may wait."""
+        return self._frames_queued < self._parts.queue_frames
+
+    async def room(self) -> None:
+        """Wait until another frame may wait, or the session is over."""
+        await self._until(lambda: self.has_room() or self.ended)
+
+    def speak(
+        self, text: str, voice: str | None = None, speed: float | None = None, speech_id: int | None = None
+    ) -> None:
+        """Say something, after what is being said.
+
+        Raises:
+            SpeechError: it cannot be said as asked.
+            Overloaded: too many speeches wait.
+            SessionEnded: the session has been told to stop.
+        """
+        if self._stopping:
+            raise SessionEnded(f"session {self.session_id!r} has ended; open a new one")
+        self._touch()
+        self._voice.speak(text, voice, speed, speech_id)
+
+    def stop_speaking(self) -> None:
+        """Cancel all speech now."""
+        self._touch()
+        self._voice.cancel()
+
+    def flush(self) -> None:
+        """End the open utterance behind the frames that have been put, and finalise it."""
+        self._touch()
+        self._queue.append(_Flush())
+        self._parts.wake(self)
+
+    def stop(self, reason: EndReason = "stop") -> None:
+        """Work off what has been put, deliver every event that is owed, then ``sessionEnded``."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._voice.cancel()
+        self._queue.append(_Stop(reason))
+        self._parts.wake(self)
+
+    def ping(self, id: str | int | None) -> None:  # noqa: A002  the field's name on the wire
+        """Answer with ``pong``."""
+        self._touch()
+        self.tell(Pong(id))
+
+    def report(self, error: AlfredVoiceError, fatal: bool = False) -> None:
+        """Tell the client of an error; a fatal one ends the session at once."""
+        if fatal:
+            self.fail(error)
+        else:
+            self.tell(ErrorRaised(error.code, str(error), fatal=False))
+
+    async def settled(self) -> None:
+        """Wait until every frame that has been put has been judged, or the session is over."""
+        await self._until(lambda: self.ended or (not self._queue and self.session.is_settled))
+
+    async def finished(self) -> None:
+        """Wait until ``sessionEnded`` is there to be taken."""
+        await self._until(lambda: self.ended)
+
+    async def take(self) -> list[Numbered | SpeechAudio]:
+        """Take all there is, waiting for at least one item; empty when the session is over and all was taken.
+
+        Raises:
+            SlowReader: too much was left unread.
+        """
+        return await self._outbox.take()
+
+    def take_now(self) -> list[Numbered | SpeechAudio]:
+        """Take all there is, without waiting."""
+        return self._outbox.take_now()
+
+    def abandon(self) -> None:
+        """The client is gone: what waits is counted as dropped, and everything is freed."""
+        self._outbox.discard()
+        self.end_reason = self.end_reason or "gone"
+        self.end_now("error")
+
+    def end_now(self, reason: EndReason) -> None:
+        """End the session without waiting for anything; the client can still take what has been told."""
+        self._stopping = True
+        self._voice.cancel()
+        self._lose_queue()
+        self.session.end(reason)
+        self._pass_on_events()
+        self._parts.wake(self)
+
+    @property
+    def ended(self) -> bool:
+        """Whether ``sessionEnded`` has been told."""
+        return self.session.is_over
+
+    # From the pipeline
+
+    def advance(self, now: float) -> list[Request]:
+        """Give the session the frames it can use now; returns the questions that come of it."""
+        if self.ended:
+            self._pass_on_events()
+            return []
+        session = self.session
+        while self._queue and session.has_appetite:
+            match self._queue.popleft():
+                case _Flush():
+                    session.receive_flush()
+                case _Stop(reason):
+                    session.receive_stop(reason, now)
+                case frame, arrival:
+                    self._frames_queued -= 1
+                    session.receive_frame(frame, arrival)
+        requests = session.take_requests(now)
+        self._pass_on_events()
+        return requests
+
+    def receive(
+        self, request: Request, answer: Float32 | Transcript | TurnJudgement | AlfredVoiceError, now: float
+    ) -> None:
+        """Give the session an engine's answer, or the error that stands for it."""
+        if self.ended:
+            return
+        match request, answer:
+            case DetectRequest(), AlfredVoiceError():
+                self.fail(answer)
+            case _, AlfredVoiceError():
+                self.session.receive_failure(request, answer, now)
+            case TranscribeRequest(), Transcript():
+                self.session.receive_transcript(request, answer, now)
+            case JudgeRequest(), TurnJudgement():
+                self.session.receive_judgement(request, answer, now)
+            case DetectRequest(), _:
+                self.session.receive_detection(request, answer.tolist(), now)  # type: ignore[union-attr]
+            case _:
+                raise AssertionError(f"{type(answer).__name__} is no answer to {type(request).__name__}")
+        if self.session.take_interruption():
+            self._pass_on_events()
+            self._voice.cancel()
+
+    def tell(self, event: Event) -> None:
+        """Tell the client something that the session's logic does not know of."""
+        self.session.tell(event)
+        self._pass_on_events()
+
+    def fail(self, error: AlfredVoiceError) -> None:
+        """End the session at once because of an error."""
+        self._stopping = True
+        self._voice.cancel()
+        self._lose_queue()
+        self.session.fail(error)
+        self._pass_on_events()
+
+    def drop_waiting(self, keep: int) -> int:
+        """Drop the oldest waiting frames but ``keep``, while the session says nothing; returns how many."""
+        excess = self._frames_queued - keep
+        if excess <= 0 or self.session.has_open_utterance:
+            return 0
+        dropped = 0
+        while dropped < excess and isinstance(self._queue[0], tuple):
+            self._queue.popleft()
+            dropped += 1
+        self._frames_queued -= dropped
+        if dropped:
+            self.session.receive_gap(dropped, self._parts.clock.now())
+            self._parts.metrics.frames.labels("dropped").inc(dropped)
+            self.tell(WarningRaised("audio_dropped", f"{dropped * FRAME_MS} ms of silence were dropped under load"))
+        return dropped
+
+    @property
+    def frames_queued(self) -> int:
+        """Frames that wait for the session's logic."""
+        return self._frames_queued
+
+    @property
+    def buffered_ms(self) -> float:
+        """Audio that waits."""
+        return float(self._frames_queued * FRAME_MS)
+
+    def is_sending(self, now: float) -> bool:
+        """Whether audio has come a moment ago."""
+        return now - self.last_audio < SPEAKING_WITHIN_S
+
+    def status(self) -> dict[str, Any]:
+        """State, counters, ages and latencies, for people and tools."""
+        now = self._parts.clock.now()
+        stats = self.session.stats
+        return {
+            "session_id": self.session_id,
+            "state": self._state(),
+            "transport": self.transport,
+            "sample_rate": self.settings.sample_rate,
+            "encoding": self.settings.encoding,
+            "language": self.settings.language,
+            "age_s": round(now - self.opened_at, 1),
+            "idle_s": round(now - self.last_active, 1),
+            "stream_ms": round(self.session.stream_ms, 1),
+            "frames_received": stats.frames_received + self._frames_queued,
+            "frames_processed": stats.frames_processed,
+            "frames_dropped": stats.frames_dropped,
+            "frames_queued": self._frames_queued,
+            "buffered_ms": self.buffered_ms,
+            "utterances": stats.utterances,
+            "speech_ms": round(stats.speech_ms, 1),
+            "last_text": self._last_text,
+            "latency_ms": {"final": self._final_ms.summary(), "turn": self._turn_ms.summary()},
+            "events_waiting": len(self._outbox),
+            "events_superseded": self._outbox.superseded,
+        }
+
+    def _state(self) -> str:
+        if self.ended:
+            return "ended"
+        if self._stopping:
+            return "stopping"
+        return "speaking" if self.session.is_speaking else "listening"
+
+    def _touch(self) -> None:
+        self.last_active = self._parts.clock.now()
+
+    def _lose_queue(self) -> None:
+        self.session.receive_loss(self._frames_queued)
+        self._parts.metrics.frames.labels("dropped").inc(self._frames_queued)
+        self._frames_queued = 0
+        self._queue.clear()
+
+    def _pass_on_events(self) -> None:
+        for event in self.session.take_events():
+            self._note(event)
+            self._outbox.put(event)
+            if isinstance(event, SessionFinished):
+                self._outbox.close()
+        processed = self.session.frames_processed
+        if processed != self._processed:
+            self._parts.metrics.record_processed(processed - self._processed)
+            self._processed = processed
+        self._changed.set()
+
+    def _note(self, event: Event) -> None:
+        metrics = self._parts.metrics
+        match event:
+            case FinalTranscription():
+                self._last_text = event.text or self._last_text
+                self._final_ms.add(event.latency_ms)
+                metrics.record_final(event.latency_ms, has_words=bool(event.text))
+            case TurnCompleted():
+                self._turn_ms.add(event.latency_ms)
+                metrics.record_turn(event.latency_ms, event.reason)
+            case Interrupted():
+                metrics.interruption_seconds.observe(max(0.0, event.latency_ms / 1000))
+            case ErrorRaised():
+                metrics.errors.labels(event.code).inc()
+            case SessionFinished():
+                self.end_reason = self.end_reason or event.reason
+            case _:
+                pass
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        while not holds():
+            self._changed.clear()
+            await self._changed.wait()

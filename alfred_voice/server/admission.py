@@ -1,0 +1,71 @@
+"""Who may open a connection, and which connections are open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
+from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.server.closing import GOING_AWAY
+from alfred_voice.server.connection import Connection
+
+
+class Admission:
+    """Counts connections in and out. A connection may wait without a session, so they have a limit of their own."""
+
+    def __init__(self, coordinator: Coordinator) -> None:
+        self._coordinator = coordinator
+        self._connections: set[Connection] = set()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def check(self, session_id: str | None) -> None:
+        """Nothing, when one more connection may come in.
+
+        Args:
+            session_id: the session that it wants to open, where it says so.
+
+        Raises:
+            Overloaded: no session could be opened now.
+            SessionBusy: that session is open elsewhere.
+        """
+        self._coordinator.admit()
+        limit = self._coordinator.options.sessions.max_concurrent
+        if len(self._connections) >= limit:
+            raise TooManySessions(f"expected at most {limit} connections, and all of them are taken")
+        if session_id is not None and self._is_open(session_id):
+            raise SessionBusy(f"session {session_id!r} is open on another connection")
+
+    def _is_open(self, session_id: str) -> bool:
+        try:
+            return not self._coordinator.roster.get(session_id).ended
+        except UnknownSession:
+            return False
+
+    @contextmanager
+    def entered(self, connection: Connection) -> Iterator[None]:
+        """Counts ``connection`` while it is open."""
+        self._connections.add(connection)
+        self._is_empty.clear()
+        try:
+            yield
+        finally:
+            self._connections.discard(connection)
+            if not self._connections:
+                self._is_empty.set()
+
+    async def emptied(self) -> None:
+        """Returns when no connection is open."""
+        await self._is_empty.wait()
+
+    async def dismiss(self, *, also_with_session: bool) -> None:
+        """Close connections because the daemon goes; those with a session only when asked to."""
+        async with asyncio.TaskGroup() as tasks:
+            for connection in list(self._connections):
+                if also_with_session or not connection.has_session:
+                    tasks.create_task(connection.close(GOING_AWAY))

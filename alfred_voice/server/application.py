@@ -1,0 +1,126 @@
+"""The door as a whole: routes, their order of going, and the socket that they stand behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.server.admission import Admission
+from alfred_voice.server.http import HttpRoutes
+from alfred_voice.server.monitor import Feed, MonitorRoutes, produce
+from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.problems import problem_documents
+from alfred_voice.server.uploads import Uploads
+from alfred_voice.server.websocket import WebSocketRoutes
+
+
+_log = logging.getLogger(__name__)
+
+HANDLERS_TIMEOUT_S = 2.0
+"""How long plain HTTP requests get at the very end, when sessions are over."""
+
+COORDINATOR = web.AppKey("coordinator", Coordinator)
+OPTIONS = web.AppKey("options", ServerOptions)
+ADMISSION = web.AppKey("admission", Admission)
+FEED = web.AppKey("feed", Feed)
+
+
+def make_application(coordinator: Coordinator, options: ServerOptions) -> web.Application:
+    """All routes over one coordinator."""
+    # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
+    application = web.Application(middlewares=[problem_documents], client_max_size=options.max_message_bytes)
+    admission = Admission(coordinator)
+    feed = Feed(coordinator)
+    uploads = Uploads(coordinator, options)
+    application[COORDINATOR] = coordinator
+    application[OPTIONS] = options
+    application[ADMISSION] = admission
+    application[FEED] = feed
+    for room in (
+        WebSocketRoutes(coordinator, admission, options),
+        HttpRoutes(coordinator, uploads, options),
+        uploads,
+        MonitorRoutes(feed),
+    ):
+        application.router.add_routes(room.routes())
+    application.on_response_prepare.append(_harden)
+    application.on_shutdown.append(_end_feed)
+    application.cleanup_ctx.append(_run_feed)
+    return application
+
+
+async def _harden(request: web.Request, response: web.StreamResponse) -> None:
+    """No browser is to guess what an answer might be."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+
+
+async def _run_feed(application: web.Application) -> AsyncIterator[None]:
+    async for _ in produce(application[FEED]):
+        yield
+
+
+async def _end_feed(application: web.Application) -> None:
+    application[FEED].close()
+
+
+class Server:
+    """The application behind a listening socket.
+
+    The order at shutdown: :meth:`Coordinator.drain` while the socket still answers (``/readyz`` says 503, new
+    sessions are refused), :meth:`stop_accepting`, :meth:`close`.
+    """
+
+    def __init__(self, application: web.Application) -> None:
+        self._application = application
+        self._options = application[OPTIONS]
+        self._runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=HANDLERS_TIMEOUT_S
+        )
+        self._site: web.TCPSite | None = None
+
+    async def start(self, host: str | None = None, port: int | None = None) -> int:
+        """Listen, by default where the options say; returns the port, which matters when 0 was asked for.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        await self._runner.setup()
+        try:
+            site = web.TCPSite(
+                self._runner,
+                self._options.host if host is None else host,
+                self._options.port if port is None else port,
+            )
+            await site.start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        self._site = site
+        return int(self._runner.addresses[0][1])
+
+    async def stop_accepting(self) -> None:
+        """Close the listening socket; connections that are open stay so."""
+        if self._site is not None:
+            site, self._site = self._site, None
+            await site.stop()
+
+    async def close(self, grace_s: float | None = None) -> None:
+        """Let connections finish, then close those that have not, and free everything.
+
+        Args:
+            grace_s: how long connections may take; what the options say when absent.
+        """
+        await self.stop_accepting()
+        admission = self._application[ADMISSION]
+        await admission.dismiss(also_with_session=False)
+        try:
+            async with asyncio.timeout(self._options.grace_s if grace_s is None else grace_s):
+                await admission.emptied()
+        except TimeoutError:
+            _log.warning("connections_cut", extra={"connections": len(admission)})
+            await admission.dismiss(also_with_session=True)
+        await self._runner.cleanup()

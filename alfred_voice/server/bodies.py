@@ -1,0 +1,40 @@
+"""JSON in the bodies of HTTP: read strictly, written fresh every time."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from alfred_voice.errors import MalformedMessage
+from alfred_voice.server.wire import shorten
+
+
+T = TypeVar("T")
+
+
+async def read_json(request: web.Request, kind: type[T], *, empty: T | None = None) -> T:
+    """The request's body as a ``kind``; ``empty``, where one is given, for no body at all.
+
+    Raises:
+        MalformedMessage: it is no JSON object, or a field is unknown, missing, of the wrong type or out of range.
+    """
+    data = await request.read()
+    if not data.strip() and empty is not None:
+        return empty
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise MalformedMessage(f"expected a JSON object: {shorten(str(error))}") from error
+
+
+def live_json(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A JSON answer that is true now only, and so is never stored on the way."""
+    return web.Response(
+        body=msgspec.json.encode(data),
+        status=status,
+        content_type="application/json",
+        charset="utf-8",
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )

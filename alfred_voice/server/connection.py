@@ -1,0 +1,274 @@
+"""One WebSocket from its first message to its close: it has at most one session, one reader and one writer.
+
+The reader goes message -> frames -> session and waits while the session has no room, so that TCP slows the client
+down. The writer alone sends what the session tells. Whichever of the two ends first ends the other.
+
+Events count from 0 over the whole connection: errors told before there is a session have an empty ``session_id``,
+and the session's own events go on from their numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+
+from alfred_voice.audio.pcm import Int16
+from alfred_voice.errors import AlfredVoiceError, MessageTooLarge, SessionEnded, UnexpectedMessage
+from alfred_voice.events import ErrorRaised, SessionFinished
+from alfred_voice.pipeline.outbox import Numbered, SlowReader, SpeechAudio
+from alfred_voice.pipeline.stream import Stream
+from alfred_voice.server import wire
+from alfred_voice.server.closing import FAILED, GOING_AWAY, NOT_READ, NOT_STARTED, Closing, closing_of_end
+from alfred_voice.server.opening import Opened, Opening, Told, read_message
+from alfred_voice.server.wire import Mode
+
+
+_log = logging.getLogger(__name__)
+
+SLICE_BYTES = 16_384
+"""Longer messages are worked on in pieces, so that one client's minute of audio does not hold up the others.
+A multiple of every format's block: two channels of four bytes."""
+CLOSE_TIMEOUT_S = 5.0
+"""How long a client may take to answer our close frame."""
+STALL_TIMEOUT_S = 10.0
+"""How long a client may leave everything unread that the network holds for it."""
+
+
+class Connection:
+    """A client on a WebSocket; :meth:`run` is its whole life."""
+
+    def __init__(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport, mode: Mode, opening: Opening
+    ) -> None:
+        self._socket = socket
+        self._transport = transport
+        self._mode = mode
+        self._opening = opening
+        self._text_or_binary = WSMsgType.TEXT if mode is Mode.JSON else WSMsgType.BINARY
+        self.has_session = False
+
+    async def run(self, patience_s: float) -> None:
+        """Serve the client until one of the two closes.
+
+        Args:
+            patience_s: how long to wait for each message before there is a session.
+        """
+        closing: Closing | None = FAILED
+        try:
+            closing = await self._serve(patience_s)
+        except ConnectionError:
+            closing = None  # the client left while it was being told something
+        except asyncio.CancelledError:
+            closing = GOING_AWAY
+            raise
+        finally:
+            if closing is not None:
+                await self.close(closing)
+
+    async def close(self, closing: Closing = GOING_AWAY) -> None:
+        """Close from our side; a client that does not answer in time is cut off."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._socket.close(code=closing.code, message=closing.reason.encode(), drain=False)
+        except TimeoutError:
+            _log.info("close_unanswered", extra={"close_code": closing.code})
+        finally:
+            # A transport with unsent bytes would otherwise wait for its reader for ever.
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()
+
+    async def _serve(self, patience_s: float) -> Closing | None:
+        """Open a session and carry it; how to close, or None when the client has."""
+        opened = await self._greet(patience_s)
+        if not isinstance(opened, Opened):
+            return opened
+        self.has_session = True
+        try:
+            return await self._converse(opened)
+        finally:
+            opened.stream.abandon()
+
+    async def _greet(self, patience_s: float) -> Opened | Closing | None:
+        """Answer messages until one of them opens the session."""
+        while True:
+            try:
+                message = await self._socket.receive(timeout=patience_s)
+            except TimeoutError:
+                return NOT_STARTED
+            if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
+                return None
+            outcome = self._opening.receive(message)
+            if isinstance(outcome, Told):
+                await self._socket.send_frame(wire.encode(outcome.numbered, "", self._mode), self._text_or_binary)
+                outcome = outcome.closing
+            if outcome is not None:
+                return outcome
+
+    async def _converse(self, opened: Opened) -> Closing | None:
+        """Read and write until one of the two is done; how to close, or None when the client has."""
+        writing = _Writer(self._socket, self._transport, self._mode, opened.stream)
+        async with asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(_Reader(self._socket, self._mode, opened).run())
+            writer = tasks.create_task(writing.run())
+            stalled = tasks.create_task(writing.stalled())
+            done, _ = await asyncio.wait((reader, writer, stalled), return_when=asyncio.FIRST_COMPLETED)
+            for task in (reader, writer, stalled):
+                task.cancel()
+        if writer in done:
+            return writer.result()
+        return NOT_READ if stalled in done else None
+
+
+class _Writer:
+    """Sends what the session tells."""
+
+    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport, mode: Mode, stream: Stream) -> None:
+        self._socket = socket
+        self._transport = transport
+        self._mode = mode
+        self._stream = stream
+        self._event_type = WSMsgType.TEXT if mode is Mode.JSON else WSMsgType.BINARY
+        self._sent = 0
+        self._fatal_code: str | None = None
+        self._closing: Closing | None = None
+
+    async def run(self) -> Closing | None:
+        """To the session's last event; how to close, or None when the client has gone."""
+        try:
+            while items := await self._stream.take():
+                for item in items:
+                    await self._send(item)
+        except SlowReader:
+            return NOT_READ
+        except ConnectionError:
+            return None
+        return self._closing
+
+    async def _send(self, item: Numbered | SpeechAudio) -> None:
+        self._sent += 1
+        if isinstance(item, SpeechAudio):
+            await self._socket.send_frame(wire.encode_audio(item, self._mode), WSMsgType.BINARY)
+            return
+        await self._socket.send_frame(wire.encode(item, self._stream.session_id, self._mode), self._event_type)
+        if isinstance(item.event, SessionFinished):
+            self._closing = closing_of_end(item.event.reason, self._fatal_code)
+        elif isinstance(item.event, ErrorRaised) and item.event.fatal:
+            self._fatal_code = item.event.code
+
+    async def stalled(self) -> None:
+        """Returns when bytes have waited for the client all the time and not one message more could be sent."""
+        sent_before = -1
+        while True:
+            await asyncio.sleep(STALL_TIMEOUT_S)
+            waiting = self._transport.get_write_buffer_size() > 0
+            if waiting and self._sent == sent_before:
+                return
+            sent_before = self._sent if waiting else -1
+
+
+class _Reader:
+    """Carries out what the client sends while the session is open."""
+
+    def __init__(self, socket: web.WebSocketResponse, mode: Mode, opened: Opened) -> None:
+        self._socket = socket
+        self._mode = mode
+        self._stream = opened.stream
+        self._ingest = opened.ingest
+        self._first = opened.first
+
+    async def run(self) -> None:
+        """Returns when the client has closed; whatever comes after the session's end is read and let go."""
+        try:
+            closed = await self._read_session()
+        except SessionEnded:
+            closed = None
+        while closed is None:
+            message = await self._socket.receive()
+            if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
+                closed = message
+        if closed.type is WSMsgType.ERROR and isinstance(closed.data, WebSocketError):
+            self._account(closed.data)
+
+    async def _read_session(self) -> WSMessage | None:
+        """Until the client closes (the message that says so) or has asked for the end (None)."""
+        receive = self._socket.receive
+        is_pcm = self._mode is Mode.JSON
+        message = self._first or await receive()
+        while True:
+            if message.type is WSMsgType.BINARY and is_pcm:
+                await self._hear(message.data)
+            elif message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
+                if await self._obey(message):
+                    return None
+            else:
+                return message
+            message = await receive()
+
+    async def _hear(self, data: bytes) -> None:
+        """Put a message of audio into the session."""
+        # An odd length is refused as a whole, before anything is computed.
+        if len(data) > SLICE_BYTES and len(data) % self._ingest.format.block_align == 0:
+            await self._hear_long(data)
+            return
+        try:
+            frames = self._ingest.feed(data)
+        except AlfredVoiceError as error:
+            self._stream.report(error)
+            return
+        await self._put(frames)
+
+    async def _hear_long(self, data: bytes) -> None:
+        for start in range(0, len(data), SLICE_BYTES):
+            await self._hear(data[start : start + SLICE_BYTES])
+            await asyncio.sleep(0)
+
+    async def _put(self, frames: Iterable[Int16]) -> None:
+        """Put frames in, each when there is room for it."""
+        stream = self._stream
+        for frame in frames:
+            if not stream.has_room():
+                await stream.room()
+            stream.put(frame)
+
+    async def _obey(self, message: WSMessage) -> bool:
+        """Carry out a message; True when it asked for the session's end."""
+        try:
+            return await self._carry_out(read_message(message, self._mode))
+        except SessionEnded:
+            raise
+        except AlfredVoiceError as error:
+            self._stream.report(error)
+            return False
+
+    async def _carry_out(self, meant: wire.Message) -> bool:
+        match meant:
+            case wire.Audio():
+                await self._hear(meant.audio)
+            case wire.Speak():
+                self._stream.speak(meant.text, meant.voice, meant.speed, meant.speech_id)
+            case wire.StopSpeaking():
+                self._stream.stop_speaking()
+            case wire.Flush():
+                await self._put(self._ingest.flush())
+                self._stream.flush()
+            case wire.Ping():
+                self._stream.ping(meant.id)
+            case wire.Start():
+                raise UnexpectedMessage("expected no second start, as the session is open, but one came")
+            case wire.Stop():
+                await self._put(self._ingest.flush())
+                self._stream.stop()
+                return True
+        return False
+
+    def _account(self, error: WebSocketError) -> None:
+        """Let a message that the WebSocket itself refused end the session as an error."""
+        if self._stream.ended:
+            return
+        if error.code == WSCloseCode.MESSAGE_TOO_BIG:
+            self._stream.report(MessageTooLarge(f"one message is larger than the limit: {error}"), fatal=True)
+        else:
+            self._stream.report(UnexpectedMessage(f"the WebSocket is broken: {error}"), fatal=True)

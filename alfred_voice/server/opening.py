@@ -1,0 +1,151 @@
+"""What happens on a WebSocket before its session is open.
+
+``start`` is optional: any other first message opens the session with the connection's defaults and is then carried
+out. Once a ``start`` has been refused nothing opens a session but a valid one; until then a ``ping`` is answered, a
+``stop`` closes, and of the audio that comes all the same only the first message is answered with an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from aiohttp import WSCloseCode, WSMessage, WSMsgType
+
+from alfred_voice.audio.ingest import Ingest
+from alfred_voice.audio.pcm import AudioFormat
+from alfred_voice.errors import AlfredVoiceError, Overloaded, ProtocolError, UnexpectedMessage
+from alfred_voice.events import ErrorRaised, Event, Pong
+from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.outbox import Numbered
+from alfred_voice.pipeline.stream import Stream
+from alfred_voice.server import wire
+from alfred_voice.server.closing import Closing
+from alfred_voice.server.wire import Mode
+from alfred_voice.session.settings import SessionSettings, wanted_events
+
+
+_log = logging.getLogger(__name__)
+
+_SETTINGS = ("session_id", "sample_rate", "channels", "encoding", "language", "partials", "turns")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """The session is open."""
+
+    stream: Stream
+    ingest: Ingest
+    first: WSMessage | None
+    """The message that opened it and is still to be carried out; None for a ``start``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event for the client; there is no session to tell it."""
+
+    numbered: Numbered
+    closing: Closing | None = None
+    """How to close afterwards, where it was fatal."""
+
+
+Outcome = Opened | Told | Closing | None
+"""What comes of one message; None where nothing does."""
+
+
+def read_message(message: WSMessage, mode: Mode) -> wire.Message:
+    """A TEXT or BINARY message as what the client means by it.
+
+    Raises:
+        ProtocolError: it breaks the protocol.
+    """
+    if message.type is WSMsgType.TEXT:
+        if mode is Mode.MSGPACK:
+            raise UnexpectedMessage("expected a BINARY message, one MessagePack map, but a TEXT message came")
+        return wire.decode_text(message.data)
+    if mode is Mode.JSON:
+        return wire.Audio(message.data)
+    return wire.decode_msgpack(message.data)
+
+
+def settings_of(start: wire.Start, defaults: wire.Start) -> SessionSettings:
+    """What a client asked for, the connection's defaults and then the daemon's for the rest.
+
+    Raises:
+        InvalidSettings: a field has a value that cannot be served.
+    """
+    asked: dict[str, Any] = {"session_id": uuid4().hex}
+    for name in _SETTINGS:
+        for source in (defaults, start):
+            value = getattr(source, name)
+            if value is not None:
+                asked[name] = value
+    return SessionSettings(**asked, events=wanted_events(start.events))
+
+
+class Opening:
+    """The connection's first messages; one per connection, done with when it answers :class:`Opened`."""
+
+    def __init__(self, coordinator: Coordinator, mode: Mode, defaults: wire.Start, max_message_bytes: int) -> None:
+        self._coordinator = coordinator
+        self._mode = mode
+        self._defaults = defaults
+        self._max_message_bytes = max_message_bytes
+        self._seq = 0
+        self._refused = False
+        self._unheard = 0
+
+    def receive(self, message: WSMessage) -> Outcome:
+        """What is to be done about a TEXT or BINARY message."""
+        try:
+            meant = read_message(message, self._mode)
+        except ProtocolError as error:
+            # Audio after it would be taken for something that it is not.
+            self._refused |= wire.peek_type(message.data, self._mode) == wire.START_TYPE
+            return self._tell_error(error)
+        if isinstance(meant, wire.Start):
+            return self._open(meant, None)
+        if not self._refused:
+            return self._open(wire.Start(), message)
+        return self._answer_refused(meant)
+
+    def _answer_refused(self, meant: wire.Message) -> Outcome:
+        match meant:
+            case wire.Ping():
+                return self._tell(Pong(meant.id))
+            case wire.Stop():
+                return Closing(WSCloseCode.OK, "stop")
+            case wire.Audio():
+                self._unheard += 1
+                if self._unheard > 1:
+                    return None
+        return self._tell_error(
+            UnexpectedMessage(f"expected a valid start, as the last one was refused, but {wire.type_of(meant)} came")
+        )
+
+    def _open(self, start: wire.Start, first: WSMessage | None) -> Outcome:
+        try:
+            settings = settings_of(start, self._defaults)
+            ingest = Ingest(AudioFormat(settings.sample_rate, settings.channels, settings.encoding))
+            stream = self._coordinator.open(
+                settings, "websocket", max_message_bytes=self._max_message_bytes, first_seq=self._seq
+            )
+        except Overloaded as error:
+            return self._tell_error(error, Closing(WSCloseCode.TRY_AGAIN_LATER, error.code))
+        except AlfredVoiceError as error:
+            self._refused = True
+            self._unheard += first is not None
+            return self._tell_error(error)
+        if self._unheard:
+            _log.info("audio_unheard", extra={"session": stream.session_id, "messages": self._unheard})
+        return Opened(stream, ingest, first)
+
+    def _tell_error(self, error: AlfredVoiceError, closing: Closing | None = None) -> Told:
+        return self._tell(ErrorRaised(error.code, str(error), closing is not None), closing)
+
+    def _tell(self, event: Event, closing: Closing | None = None) -> Told:
+        told = Told(Numbered(self._seq, event), closing)
+        self._seq += 1
+        return told

@@ -1,0 +1,95 @@
+"""``GET /ws``, and ``GET /`` with ``Upgrade``: from an HTTP request to a connection."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+from aiohttp import hdrs, web
+
+from alfred_voice.errors import MalformedMessage
+from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.server import wire
+from alfred_voice.server.admission import Admission
+from alfred_voice.server.connection import CLOSE_TIMEOUT_S, Connection
+from alfred_voice.server.opening import Opening
+from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.wire import Mode, shorten
+
+
+_log = logging.getLogger(__name__)
+
+_QUERY_FIELDS = ("session_id", "sample_rate", "encoding", "language")
+
+
+class WebSocketRoutes:
+    """Admits clients and gives each its connection."""
+
+    def __init__(self, coordinator: Coordinator, admission: Admission, options: ServerOptions) -> None:
+        self._coordinator = coordinator
+        self._admission = admission
+        self._options = options
+
+    def routes(self) -> list[web.RouteDef]:
+        """For the application's router."""
+        return [web.get("/ws", self.connect, allow_head=False), web.get("/", self.root, allow_head=False)]
+
+    async def root(self, request: web.Request) -> web.StreamResponse:
+        """The same endpoint for a WebSocket; whoever comes without one wants to see something."""
+        if request.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket":
+            return await self.connect(request)
+        raise web.HTTPSeeOther("/monitor")
+
+    async def connect(self, request: web.Request) -> web.WebSocketResponse:
+        """Upgrade, and serve the client until one of the two closes."""
+        if request.headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket":
+            raise web.HTTPUpgradeRequired(headers={hdrs.UPGRADE: "websocket"}, text="expected a WebSocket handshake")
+        mode = _offered_mode(request)
+        defaults = _defaults(request)
+        self._admission.check(defaults.session_id)
+        socket = web.WebSocketResponse(
+            timeout=CLOSE_TIMEOUT_S,
+            heartbeat=self._options.heartbeat_s,
+            protocols=(mode,) if hdrs.SEC_WEBSOCKET_PROTOCOL in request.headers else (),
+            compress=False,
+            max_msg_size=self._options.max_message_bytes,
+        )
+        await socket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return socket  # gone between its request and our answer
+        opening = Opening(self._coordinator, mode, defaults, self._options.max_message_bytes)
+        connection = Connection(socket, transport, mode, opening)
+        with self._admission.entered(connection):
+            try:
+                await connection.run(self._coordinator.options.sessions.idle_timeout_s)
+            except Exception:  # noqa: BLE001  the connection's top
+                _log.exception("connection_failed")
+        return socket
+
+
+def _offered_mode(request: web.Request) -> Mode:
+    """The first sub-protocol of the client's that is ours; JSON when it offers none."""
+    offered = [
+        name.strip()
+        for value in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
+        for name in value.split(",")
+        if name.strip()
+    ]
+    if not offered:
+        return Mode.JSON
+    for name in offered:
+        if name in tuple(Mode):
+            return Mode(name)
+    raise MalformedMessage(
+        f"expected a sub-protocol of {', '.join(Mode)}, but {shorten(', '.join(offered))!r} was offered"
+    )
+
+
+def _defaults(request: web.Request) -> wire.Start:
+    """The query's fields of ``start``; others are none of our business."""
+    asked = {name: request.query[name] for name in _QUERY_FIELDS if request.query.get(name)}
+    try:
+        return msgspec.convert(asked, wire.Start, strict=False)
+    except msgspec.ValidationError as error:
+        raise MalformedMessage(f"query: {shorten(str(error))}") from error

@@ -1,0 +1,103 @@
+"""When to ask the recogniser about an utterance, and about which stretch of its audio."""
+
+from __future__ import annotations
+
+from alfred_voice.results import Transcript
+from alfred_voice.session.cut import CutSearch, quiet_moments
+from alfred_voice.session.detector import SAMPLES_PER_MS
+from alfred_voice.session.hypothesis import starts_with
+from alfred_voice.session.intake import Intake
+from alfred_voice.session.options import SttOptions
+from alfred_voice.session.requests import TranscribeRequest, Urgency
+from alfred_voice.session.settings import SessionSettings
+from alfred_voice.session.utterance import Utterance
+
+
+CUT_FROM = 0.4
+CUT_TO = 0.87
+"""A cut is looked for in this part of the window: far enough from both ends to leave context."""
+
+
+class Recognition:
+    """The questions of one session to the recogniser; the state is the utterance's."""
+
+    def __init__(self, options: SttOptions, settings: SessionSettings) -> None:
+        self._options = options
+        self._language = settings.language or options.language
+        self._partials = settings.partials and options.partial_interval_ms > 0
+        self.partial_interval_ms = options.partial_interval_ms if self._partials else 0
+        self.engine = options.engine
+
+    def slow_partials(self, factor: int) -> None:
+        """Ask for partials ``factor`` times less often than configured; 0 for not at all."""
+        self.partial_interval_ms = self._options.partial_interval_ms * factor if self._partials else 0
+
+    def next_partial(self, utterance: Utterance, end: int, intake: Intake, now: float) -> TranscribeRequest | None:
+        """A question about all speech up to ``end``, when enough has come since the last one."""
+        interval = self.partial_interval_ms * SAMPLES_PER_MS
+        has_enough = utterance.voiced_ms >= self._options.min_partial_ms or utterance.settled_text
+        if interval == 0 or end - utterance.last_partial_end < interval or not has_enough:
+            return None
+        utterance.last_partial_end = end
+        return self._request(Urgency.PARTIAL, utterance, end, intake, now)
+
+    def final(self, utterance: Utterance, speech_end: int, intake: Intake, now: float) -> TranscribeRequest:
+        """The question whose answer is the final text, if no more speech comes."""
+        end = min(speech_end + self._options.tail_ms * SAMPLES_PER_MS, intake.end)
+        return self._request(Urgency.FINAL, utterance, end, intake, now)
+
+    def next_cut(self, utterance: Utterance, end: int, intake: Intake, now: float) -> TranscribeRequest | None:
+        """The first question of a cut, when the part that is not settled has grown too long."""
+        length = self._options.max_window_ms * SAMPLES_PER_MS
+        if utterance.cut or utterance.final_request or end - utterance.segment_start < length:
+            return None
+        samples = intake.read(utterance.segment_start, end)
+        first, last = int(length * CUT_FROM), int(length * CUT_TO)
+        moments = quiet_moments(samples, first, last)
+        utterance.cut = CutSearch([utterance.segment_start + moment for moment in moments])
+        return self._request(Urgency.CUT, utterance, end, intake, now)
+
+    def receive_cut(
+        self, utterance: Utterance, request: TranscribeRequest, transcript: Transcript, intake: Intake, now: float
+    ) -> TranscribeRequest | None:
+        """Take an answer of the search for a cut; cut, or ask on."""
+        search = utterance.cut
+        if search is None:
+            return None
+        if search.whole is None:
+            search.receive_whole(transcript)
+        elif search.receive_head(transcript):
+            self._apply(utterance, search)
+            return None
+        candidate = search.next_candidate()
+        if candidate is None:
+            utterance.cut = None
+            return None
+        return self._request(Urgency.CUT, utterance, candidate, intake, now)
+
+    def _apply(self, utterance: Utterance, search: CutSearch) -> None:
+        if search.best is None or search.whole is None:
+            raise AssertionError("a search without an answer is not over")
+        _, sample, head = search.best
+        pieces = search.whole[: len(head.pieces)]
+        stable = utterance.hypothesis.stable
+        if starts_with(pieces, stable[: len(pieces)]):
+            utterance.settle(sample, pieces, head)
+        else:
+            # Words have been committed since the whole was asked for: search anew with them.
+            utterance.cut = None
+
+    def _request(
+        self, urgency: Urgency, utterance: Utterance, end: int, intake: Intake, now: float
+    ) -> TranscribeRequest:
+        return TranscribeRequest(
+            urgency=urgency,
+            utterance=utterance.number,
+            epoch=utterance.epoch,
+            samples=intake.read(utterance.segment_start, end),
+            start_sample=utterance.segment_start,
+            prefix=utterance.hypothesis.prefix,
+            language=self._language,
+            voiced_ms=utterance.voiced_ms,
+            asked_at=now,
+        )
