@@ -21,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the process's exit code."""
     # Before NumPy is loaded: lanes compute side by side, so a matrix product must not start threads of its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    parser = make_parser()
-    args = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    args = make_parser([word for word in words if word in COMMANDS]).parse_args(words)
     try:
         args.loaded = config.load(preset=args.preset, file=args.config, environ=os.environ, sets=args.set or [])
         return int(args.run(args))
@@ -39,8 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+def make_parser(commands: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of these commands, or of all when none is named: what is not called need not be imported."""
     parser = argparse.ArgumentParser(
         prog="alfred-voice",
         description="A self-hosted, real-time voice daemon.",
@@ -49,7 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"alfred-voice {__version__}")
     _add_global_options(parser)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in dict.fromkeys(commands or COMMANDS):
         module = import_module(f"alfred_voice.commands.{name}")
         module.add_parser(subparsers)
         command = subparsers.choices[name]

@@ -10,11 +10,14 @@ import numpy as np
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.errors import EmptyAudio
 from alfred_voice.files.detect import RecordingDetector
-from alfred_voice.files.segment import TAIL_MS, Span, clips, segments
+from alfred_voice.files.segment import Span, clips, segments
 from alfred_voice.models.engine import SAMPLE_RATE, WINDOW_SAMPLES, Clip, Int16, SttEngine, VadEngine
 from alfred_voice.session.options import SttOptions, VadOptions
 
 
+JOIN_MS = 600
+"""Speech closer together than this, padding aside, is recognised as one: nobody waits for an endpoint here, and a
+whole sentence is understood better than its parts (over 116 words, 3 errors instead of 4)."""
 _BATCH_SAMPLES = 60 * SAMPLE_RATE
 """Audio in one call of the recogniser: beyond it a batch takes memory and saves no more time."""
 _PER_MS = SAMPLE_RATE // 1000
@@ -88,11 +91,9 @@ class Transcriber:
         return Recording(np.concatenate(heard), probabilities + detector.flush())
 
     def spans(self, recording: Recording) -> list[Span]:
-        """Where there is speech, in clips that the recogniser takes: a silence of ``endpoint_ms`` is between two."""
-        options = self._vad_options
-        found = segments(recording.probabilities, options, len(recording.samples))
-        join_ms = max(options.endpoint_ms - options.pre_roll_ms - TAIL_MS, 1)  # what the padding leaves of that
-        return clips(found, recording.samples, join_ms, self._stt_options.max_window_ms)
+        """Where there is speech, in clips that the recogniser takes."""
+        found = segments(recording.probabilities, self._vad_options, len(recording.samples))
+        return clips(found, recording.samples, JOIN_MS, self._stt_options.max_window_ms)
 
     def recognise(self, recording: Recording, tell: Callable[[float], None] = _nobody) -> Iterator[Segment]:
         """The segments that have words, in order, batch by batch.

@@ -38,6 +38,8 @@ _END = 2
 _MAX_ROWS = 16
 _MAX_POSITIONS = 128
 """Of a batch's first pass: the graph answers 32,768 float32 logits for each, so this many take 16 MiB."""
+_MAX_SAMPLES = 48 * SAMPLE_RATE
+"""Of a batch, padding counted: the graph keeps and copies 13.8 kB for each of the encoder's states, 28 MB in all."""
 _MAX_FORCED_STEPS = 4
 """A longer prefix than its company's is fed token by token; beyond this a batch of its own is cheaper."""
 
@@ -225,18 +227,26 @@ def plan_batches(clips: Sequence[Clip]) -> Iterator[list[int]]:
     usable = [at for at, clip in enumerate(clips) if len(clip.samples) >= MIN_SAMPLES]
     yield from ([at] for at in usable if clips[at].is_final)
     batch: list[int] = []
-    shortest = 0
     for at in sorted((at for at in usable if not clips[at].is_final), key=lambda at: len(clips[at].prefix)):
-        length = len(clips[at].prefix)
-        positions = (len(batch) + 1) * (shortest + 1)
-        if batch and (length - shortest > _MAX_FORCED_STEPS or len(batch) == _MAX_ROWS or positions > _MAX_POSITIONS):
+        if batch and not _fits(clips[at], [clips[other] for other in batch]):
             yield batch
             batch = []
-        if not batch:
-            shortest = length
         batch.append(at)
     if batch:
         yield batch
+
+
+def _fits(clip: Clip, batch: Sequence[Clip]) -> bool:
+    """Whether ``clip`` may join ``batch``, the first of which has the shortest prefix."""
+    rows = len(batch) + 1
+    shared = len(batch[0].prefix)
+    longest = max(len(clip.samples), *(len(other.samples) for other in batch))
+    return (
+        rows <= _MAX_ROWS
+        and len(clip.prefix) - shared <= _MAX_FORCED_STEPS
+        and rows * (shared + 1) <= _MAX_POSITIONS
+        and rows * longest <= _MAX_SAMPLES
+    )
 
 
 def _pad(states: Sequence[Float32]) -> tuple[Float32, Int64]:

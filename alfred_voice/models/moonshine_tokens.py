@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from math import exp
 from pathlib import Path
 
@@ -65,7 +66,7 @@ class Vocabulary:
         """
         starts = [at for at, token in enumerate(tokens) if at == 0 or self.begins_word(token)]
         pieces = []
-        for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
+        for start, end in pairwise([*starts, len(tokens)]):
             word = tuple(tokens[start:end])
             probability = exp(min(log_probabilities[start:end], default=0.0))
             pieces.append(Piece(text=self.text(word), tokens=word, probability=probability))

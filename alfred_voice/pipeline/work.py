@@ -136,7 +136,9 @@ class TranscribeQueue:
             heapq.heappop(self._heap)
             if not self._is_current(job):
                 continue
-            self._partials.pop((id(job.stream), job.request.utterance), None)
+            if job.request.urgency is Urgency.PARTIAL:
+                # Only its own: a final leaves the entry of a partial that came after it.
+                del self._partials[id(job.stream), job.request.utterance]
             batch.append(job)
         self._length -= len(batch)
         return batch

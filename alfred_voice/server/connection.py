@@ -13,16 +13,17 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType
 
 from alfred_voice.audio.pcm import Int16
-from alfred_voice.errors import AlfredVoiceError, MessageTooLarge, SessionEnded, UnexpectedMessage
+from alfred_voice.errors import AlfredVoiceError, SessionEnded, UnexpectedMessage
 from alfred_voice.events import ErrorRaised, SessionFinished
 from alfred_voice.pipeline.outbox import Numbered, SlowReader, SpeechAudio
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server import wire
 from alfred_voice.server.closing import FAILED, GOING_AWAY, NOT_READ, NOT_STARTED, Closing, closing_of_end
-from alfred_voice.server.opening import Opened, Opening, Told, read_message
+from alfred_voice.server.lingering import LingeringSocket
+from alfred_voice.server.opening import Opened, Opening, Outcome, Told, read_message, too_large
 from alfred_voice.server.wire import Mode
 
 
@@ -40,9 +41,7 @@ STALL_TIMEOUT_S = 10.0
 class Connection:
     """A client on a WebSocket; :meth:`run` is its whole life."""
 
-    def __init__(
-        self, socket: web.WebSocketResponse, transport: asyncio.Transport, mode: Mode, opening: Opening
-    ) -> None:
+    def __init__(self, socket: LingeringSocket, transport: asyncio.Transport, mode: Mode, opening: Opening) -> None:
         self._socket = socket
         self._transport = transport
         self._mode = mode
@@ -72,6 +71,8 @@ class Connection:
         """Close from our side; a client that does not answer in time is cut off."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                if closing.code == WSCloseCode.MESSAGE_TOO_BIG and not self._socket.closed:
+                    await self._socket.close_too_big(closing, self._transport)
                 await self._socket.close(code=closing.code, message=closing.reason.encode(), drain=False)
         except TimeoutError:
             _log.info("close_unanswered", extra={"close_code": closing.code})
@@ -98,9 +99,12 @@ class Connection:
                 message = await self._socket.receive(timeout=patience_s)
             except TimeoutError:
                 return NOT_STARTED
-            if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
+            if is_too_big(message):
+                outcome: Outcome = self._opening.refuse_size()
+            elif message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
                 return None
-            outcome = self._opening.receive(message)
+            else:
+                outcome = self._opening.receive(message)
             if isinstance(outcome, Told):
                 await self._socket.send_frame(wire.encode(outcome.numbered, "", self._mode), self._text_or_binary)
                 outcome = outcome.closing
@@ -125,7 +129,7 @@ class Connection:
 class _Writer:
     """Sends what the session tells."""
 
-    def __init__(self, socket: web.WebSocketResponse, transport: asyncio.Transport, mode: Mode, stream: Stream) -> None:
+    def __init__(self, socket: LingeringSocket, transport: asyncio.Transport, mode: Mode, stream: Stream) -> None:
         self._socket = socket
         self._transport = transport
         self._mode = mode
@@ -172,15 +176,19 @@ class _Writer:
 class _Reader:
     """Carries out what the client sends while the session is open."""
 
-    def __init__(self, socket: web.WebSocketResponse, mode: Mode, opened: Opened) -> None:
+    def __init__(self, socket: LingeringSocket, mode: Mode, opened: Opened) -> None:
         self._socket = socket
         self._mode = mode
         self._stream = opened.stream
         self._ingest = opened.ingest
         self._first = opened.first
+        self._max_message_bytes = opened.max_message_bytes
 
     async def run(self) -> None:
-        """Returns when the client has closed; whatever comes after the session's end is read and let go."""
+        """Returns when the client has closed; whatever comes after the session's end is read and let go.
+
+        A message that is too big ends the session as an error, which the writer still tells; nothing can be read then.
+        """
         try:
             closed = await self._read_session()
         except SessionEnded:
@@ -189,8 +197,9 @@ class _Reader:
             message = await self._socket.receive()
             if message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
                 closed = message
-        if closed.type is WSMsgType.ERROR and isinstance(closed.data, WebSocketError):
-            self._account(closed.data)
+        if is_too_big(closed):
+            self._stream.report(too_large(self._max_message_bytes), fatal=True)
+            await asyncio.Event().wait()
 
     async def _read_session(self) -> WSMessage | None:
         """Until the client closes (the message that says so) or has asked for the end (None)."""
@@ -264,11 +273,11 @@ class _Reader:
                 return True
         return False
 
-    def _account(self, error: WebSocketError) -> None:
-        """Let a message that the WebSocket itself refused end the session as an error."""
-        if self._stream.ended:
-            return
-        if error.code == WSCloseCode.MESSAGE_TOO_BIG:
-            self._stream.report(MessageTooLarge(f"one message is larger than the limit: {error}"), fatal=True)
-        else:
-            self._stream.report(UnexpectedMessage(f"the WebSocket is broken: {error}"), fatal=True)
+
+def is_too_big(message: WSMessage) -> bool:
+    """Whether the WebSocket refused a message for its size."""
+    return (
+        message.type is WSMsgType.ERROR
+        and isinstance(message.data, WebSocketError)
+        and message.data.code == WSCloseCode.MESSAGE_TOO_BIG
+    )

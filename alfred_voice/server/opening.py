@@ -16,13 +16,13 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType
 
 from alfred_voice.audio.ingest import Ingest
 from alfred_voice.audio.pcm import AudioFormat
-from alfred_voice.errors import AlfredVoiceError, Overloaded, ProtocolError, UnexpectedMessage
+from alfred_voice.errors import AlfredVoiceError, MessageTooLarge, Overloaded, ProtocolError, UnexpectedMessage
 from alfred_voice.events import ErrorRaised, Event, Pong
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.outbox import Numbered
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server import wire
-from alfred_voice.server.closing import Closing
+from alfred_voice.server.closing import TOO_BIG, Closing
 from alfred_voice.server.wire import Mode
 from alfred_voice.session.settings import SessionSettings, wanted_events
 
@@ -40,6 +40,7 @@ class Opened:
     ingest: Ingest
     first: WSMessage | None
     """The message that opened it and is still to be carried out; None for a ``start``."""
+    max_message_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,11 @@ def read_message(message: WSMessage, mode: Mode) -> wire.Message:
     if mode is Mode.JSON:
         return wire.Audio(message.data)
     return wire.decode_msgpack(message.data)
+
+
+def too_large(limit_bytes: int) -> MessageTooLarge:
+    """The error for a message that the WebSocket refused for its size."""
+    return MessageTooLarge(f"expected messages of at most {limit_bytes} bytes, but a larger one came")
 
 
 def settings_of(start: wire.Start, defaults: wire.Start) -> SessionSettings:
@@ -111,6 +117,10 @@ class Opening:
             return self._open(wire.Start(), message)
         return self._answer_refused(meant)
 
+    def refuse_size(self) -> Told:
+        """What is to be done about a message that the WebSocket refused for its size."""
+        return self._tell_error(too_large(self._max_message_bytes), TOO_BIG)
+
     def _answer_refused(self, meant: wire.Message) -> Outcome:
         match meant:
             case wire.Ping():
@@ -140,7 +150,7 @@ class Opening:
             return self._tell_error(error)
         if self._unheard:
             _log.info("audio_unheard", extra={"session": stream.session_id, "messages": self._unheard})
-        return Opened(stream, ingest, first)
+        return Opened(stream, ingest, first, self._max_message_bytes)
 
     def _tell_error(self, error: AlfredVoiceError, closing: Closing | None = None) -> Told:
         return self._tell(ErrorRaised(error.code, str(error), closing is not None), closing)

@@ -12,6 +12,7 @@ from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.server import wire
 from alfred_voice.server.admission import Admission
 from alfred_voice.server.connection import CLOSE_TIMEOUT_S, Connection
+from alfred_voice.server.lingering import LingeringSocket
 from alfred_voice.server.opening import Opening
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.wire import Mode, shorten
@@ -47,12 +48,13 @@ class WebSocketRoutes:
         mode = _offered_mode(request)
         defaults = _defaults(request)
         self._admission.check(defaults.session_id)
-        socket = web.WebSocketResponse(
+        socket = LingeringSocket(
             timeout=CLOSE_TIMEOUT_S,
             heartbeat=self._options.heartbeat_s,
             protocols=(mode,) if hdrs.SEC_WEBSOCKET_PROTOCOL in request.headers else (),
             compress=False,
-            max_msg_size=self._options.max_message_bytes,
+            # The library refuses a message from this size on, not beyond it.
+            max_msg_size=self._options.max_message_bytes + 1,
         )
         await socket.prepare(request)
         transport = request.transport

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from alfred_voice.models.engine import SAMPLE_RATE
 from alfred_voice.results import Piece, Transcript
+from alfred_voice.session.hypothesis import plain
 
 
 HOP_SAMPLES = SAMPLE_RATE // 50
@@ -53,12 +54,8 @@ def agreement(head: tuple[Piece, ...], whole: tuple[Piece, ...]) -> float:
     """
     if not head or len(head) > len(whole):
         return 0.0
-    same = sum(_plain(a) == _plain(b) for a, b in zip(head, whole, strict=False))
+    same = sum(plain(a) == plain(b) for a, b in zip(head, whole, strict=False))
     return same / len(head)
-
-
-def _plain(piece: Piece) -> str:
-    return "".join(c for c in piece.text.casefold() if c.isalnum())
 
 
 @dataclass(slots=True)

@@ -72,7 +72,7 @@ class SttOptions:
     max_window_ms: Annotated[
         int,
         Meta(ge=5000, le=60000, description="speech without a pause that is recognised in one piece before it is cut"),
-    ] = 15000
+    ] = 12000
     min_voiced_ms: Annotated[
         int, Meta(ge=0, le=5000, description="an utterance with less speech than this has no words")
     ] = 128

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alfred_voice.results import Transcript
 from alfred_voice.session.cut import CutSearch, quiet_moments
 from alfred_voice.session.detector import SAMPLES_PER_MS
@@ -13,9 +15,9 @@ from alfred_voice.session.settings import SessionSettings
 from alfred_voice.session.utterance import Utterance
 
 
-CUT_FROM = 0.4
-CUT_TO = 0.87
-"""A cut is looked for in this part of the window: far enough from both ends to leave context."""
+CUT_FROM = 0.5
+CUT_TO = 0.92
+"""A cut is looked for in this part of the window, 6 to 11 s of 12: far enough from both ends to leave context."""
 
 
 class Recognition:
@@ -39,12 +41,19 @@ class Recognition:
         if interval == 0 or end - utterance.last_partial_end < interval or not has_enough:
             return None
         utterance.last_partial_end = end
-        return self._request(Urgency.PARTIAL, utterance, end, intake, now)
+        return self._request(Urgency.PARTIAL, utterance, end, intake, now, forced=True)
 
     def final(self, utterance: Utterance, speech_end: int, intake: Intake, now: float) -> TranscribeRequest:
-        """The question whose answer is the final text, if no more speech comes."""
+        """The question whose answer is the final text, if no more speech comes.
+
+        Nothing is forced on the recogniser, so that a final depends on the audio alone.
+        """
         end = min(speech_end + self._options.tail_ms * SAMPLES_PER_MS, intake.end)
         return self._request(Urgency.FINAL, utterance, end, intake, now)
+
+    def forced_final(self, request: TranscribeRequest, utterance: Utterance, now: float) -> TranscribeRequest:
+        """The same question again, with the committed words forced: its free answer contradicted them."""
+        return replace(request, prefix=utterance.hypothesis.prefix, asked_at=now)
 
     def next_cut(self, utterance: Utterance, end: int, intake: Intake, now: float) -> TranscribeRequest | None:
         """The first question of a cut, when the part that is not settled has grown too long."""
@@ -55,7 +64,7 @@ class Recognition:
         first, last = int(length * CUT_FROM), int(length * CUT_TO)
         moments = quiet_moments(samples, first, last)
         utterance.cut = CutSearch([utterance.segment_start + moment for moment in moments])
-        return self._request(Urgency.CUT, utterance, end, intake, now)
+        return self._request(Urgency.CUT, utterance, end, intake, now, forced=True)
 
     def receive_cut(
         self, utterance: Utterance, request: TranscribeRequest, transcript: Transcript, intake: Intake, now: float
@@ -88,7 +97,7 @@ class Recognition:
             utterance.cut = None
 
     def _request(
-        self, urgency: Urgency, utterance: Utterance, end: int, intake: Intake, now: float
+        self, urgency: Urgency, utterance: Utterance, end: int, intake: Intake, now: float, *, forced: bool = False
     ) -> TranscribeRequest:
         return TranscribeRequest(
             urgency=urgency,
@@ -96,7 +105,7 @@ class Recognition:
             epoch=utterance.epoch,
             samples=intake.read(utterance.segment_start, end),
             start_sample=utterance.segment_start,
-            prefix=utterance.hypothesis.prefix,
+            prefix=utterance.hypothesis.prefix if forced else (),
             language=self._language,
             voiced_ms=utterance.voiced_ms,
             asked_at=now,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ from alfred_voice.models.engine import WINDOW_SAMPLES
 from alfred_voice.results import Transcript, TurnJudgement
 from alfred_voice.session.barge_in import BargeIn
 from alfred_voice.session.detector import SAMPLES_PER_MS, Change, SpeechDetector, SpeechState
-from alfred_voice.session.hypothesis import AgreementOptions
+from alfred_voice.session.hypothesis import AgreementOptions, starts_with, text_of
 from alfred_voice.session.intake import Intake
 from alfred_voice.session.options import SessionOptions
 from alfred_voice.session.playout import Playout
@@ -117,15 +118,29 @@ class Session:
         if utterance is None:
             return
         if request is utterance.final_request:
-            utterance.final = transcript
-            if utterance is self._open and transcript.pieces and utterance.hypothesis.receive(transcript.pieces):
-                self._tell_partial(utterance, request.end_sample)
-            self._deliver(now)
+            self._receive_final(utterance, request, transcript, now)
         elif request.epoch == utterance.epoch and utterance.final_request is None:
             if request.urgency is Urgency.CUT:
                 self._ask(self._recognition.receive_cut(utterance, request, transcript, self._intake, now))
             elif utterance.hypothesis.receive(transcript.pieces):
                 self._tell_partial(utterance, request.end_sample)
+
+    def _receive_final(
+        self, utterance: Utterance, request: TranscribeRequest, transcript: Transcript, now: float
+    ) -> None:
+        hypothesis = utterance.hypothesis
+        if not starts_with(transcript.pieces, hypothesis.stable):
+            if not request.prefix and hypothesis.prefix:
+                utterance.final_request = self._recognition.forced_final(request, utterance, now)
+                self._requests.append(utterance.final_request)
+                return
+            # An engine that cannot be forced, or does not obey: what has been told stands.
+            transcript = replace(transcript, pieces=hypothesis.stable + transcript.pieces)
+        pieces = hypothesis.spelled(transcript.pieces)
+        utterance.final = replace(transcript, pieces=pieces, text=text_of(pieces)) if pieces else transcript
+        if utterance is self._open and hypothesis.receive(pieces):
+            self._tell_partial(utterance, request.end_sample)
+        self._deliver(now)
 
     def receive_judgement(self, request: JudgeRequest, judgement: TurnJudgement, now: float) -> None:
         """Take the turn model's answer about a pause, unless the speaker has gone on."""
@@ -451,7 +466,9 @@ class Session:
         return next((found for found in candidates if found.number == request.utterance), None)
 
     def _tell_partial(self, utterance: Utterance, end_sample: int) -> None:
-        partial = utterance.partial(end_sample) if self.settings.partials else None
+        # Never behind speechEnd: it might be the last one, and the final is next.
+        is_shown = self.settings.partials and self._detector.in_speech
+        partial = utterance.partial(end_sample) if is_shown else None
         if partial is not None:
             self._tell(partial)
 

@@ -111,7 +111,7 @@ def test_a_segment_without_words_is_left_out() -> None:
 def test_neighbours_are_recognised_in_batches() -> None:
     stt = ListeningStt()
     subject = transcriber(stt, max_batch=2)
-    found = list(subject.recognise(subject.listen(blocks(sound(*[1, 1] * 5, 1)))))
+    found = list(subject.recognise(subject.listen(blocks(sound(*[2, 1] * 5, 1)))))
     assert [len(batch) for batch in stt.batches] == [2, 2, 1]
     assert len(found) == 5
     assert found == sorted(found, key=lambda segment: segment.start_ms)
@@ -120,7 +120,7 @@ def test_neighbours_are_recognised_in_batches() -> None:
 def test_a_batch_has_at_most_a_minute() -> None:
     stt = ListeningStt()
     subject = transcriber(stt)
-    list(subject.recognise(subject.listen(blocks(sound(*[1, 14] * 6, 1)))))
+    list(subject.recognise(subject.listen(blocks(sound(*[2, 14] * 6, 1)))))
     assert [len(batch) for batch in stt.batches] == [4, 2]
 
 
@@ -138,10 +138,10 @@ def test_progress_is_told() -> None:
     subject = transcriber(ListeningStt(), max_batch=1)
     heard: list[float] = []
     done: list[float] = []
-    recording = subject.listen(blocks(sound(1, 1, 1, 1, 1), RATE), heard.append)
+    recording = subject.listen(blocks(sound(1, 1, 2, 1, 1), RATE), heard.append)
     list(subject.recognise(recording, done.append))
     assert heard == sorted(heard)
-    assert heard[-1] == pytest.approx(5000, abs=33)
+    assert heard[-1] == pytest.approx(6000, abs=33)
     assert done == sorted(done)
     assert all(0 <= share < 1 for share in done)
     assert len(done) == 2

@@ -83,4 +83,4 @@ def test_a_long_text_is_not_rejected_for_its_first_token() -> None:
 
 def test_thresholds_can_be_set() -> None:
     assert rejects("hello there", 0.5, 0.5, 0.5, options=HallucinationOptions(min_confidence=0.6))
-    assert not rejects("Thank you.", 0.3, 0.9, 0.9, options=HallucinationOptions(stock_opening=0.2))
+    assert not rejects("Thank you.", 0.3, 0.99, 0.99, options=HallucinationOptions(stock_opening=0.2))

@@ -20,7 +20,7 @@ from tests.support import word_error_rate
 
 RATE = 16_000
 BECKETT = "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
-# Sentences of the recording, in seconds; its pauses were found with the ear and the level.
+# Sentences of the recording, in seconds; where the voice activity detector finds its pauses.
 TWO_CITIES = [
     (0.0, 5.0, "It was the best of times, it was the worst of times"),
     (17.3, 20.7, "it was the spring of hope, it was the winter of despair"),
@@ -349,6 +349,14 @@ class TestBatches:
         """The first pass answers 128 KiB of logits for each token of each row."""
         batches = list(plan_batches([self.clip(31)] * 9))
         assert [len(batch) for batch in batches] == [4, 4, 1]
+
+    def test_long_clips_make_small_batches(self) -> None:
+        """Each row is padded to the longest."""
+        assert list(plan_batches([self.clip(samples=15 * RATE)] * 4)) == [[0, 1, 2], [3]]
+        assert list(plan_batches([self.clip(), self.clip(samples=30 * RATE), self.clip()])) == [[0], [1], [2]]
+
+    def test_a_clip_of_any_length_finds_a_batch(self) -> None:
+        assert list(plan_batches([self.clip(samples=60 * RATE)] * 2)) == [[0], [1]]
 
     def test_a_prefix_of_any_length_finds_a_batch(self) -> None:
         assert list(plan_batches([self.clip(500)] * 2)) == [[0], [1]]

@@ -119,12 +119,13 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
         Vocabulary.load(tmp_path / "tokenizer.bin")
 
 
+@pytest.fixture
+def real(models: Store) -> Vocabulary:
+    return Vocabulary.load(models.path("moonshine-tiny-en", "tokenizer.bin"))
+
+
 @pytest.mark.models
 class TestRealVocabulary:
-    @pytest.fixture(scope="class")
-    def real(self, models: Store) -> Vocabulary:
-        return Vocabulary.load(models.path("moonshine-tiny-en", "tokenizer.bin"))
-
     def test_it_has_as_many_tokens_as_the_decoder_has_logits(self, real: Vocabulary) -> None:
         assert len(real) == 32_768
 

@@ -597,7 +597,7 @@ async def test_an_idle_session_is_told_its_end_and_closed(make_door: Any, read_a
 
 
 async def test_a_message_beyond_the_limit_closes_with_1009_and_ends_the_session(
-    make_door: Any, eventually: Eventually
+    make_door: Any, eventually: Eventually, read_all: ReadAll
 ) -> None:
     door = await make_door(ServerOptions(max_message_bytes=4096))
     socket = await door.connect()
@@ -607,18 +607,34 @@ async def test_a_message_beyond_the_limit_closes_with_1009_and_ends_the_session(
     await next_event(socket)
     await next_event(other)
     assert len(door.coordinator.roster.all()) == 2
-    await socket.send_bytes(bytes(4098))
+    await socket.send_bytes(bytes(4097))
 
-    message = await socket.receive(timeout=5)
-    while message.type is WSMsgType.TEXT:
-        message = await socket.receive(timeout=5)
+    events = await read_all(socket)
 
-    assert (message.type, message.data) == (WSMsgType.CLOSE, 1009)
+    assert types(events) == ["error", "sessionEnded"]
+    assert (events[0]["code"], events[0]["fatal"]) == ("message_too_large", True)
+    assert "4096 bytes" in events[0]["message"]
+    assert events[1]["reason"] == "error"
+    assert socket.close_code == 1009
     await eventually(lambda: len(door.coordinator.roster.all()) == 1)
     errors = door.coordinator.metrics.registry.get_sample_value("alfred_errors_total", {"code": "message_too_large"})
     assert errors == 1
     await send(other, type="ping", id=1)
     assert (await next_event(other))["type"] == "pong"
+
+
+async def test_a_first_message_beyond_the_limit_is_told_and_closed_with_1009(door: Any, read_all: ReadAll) -> None:
+    """The whole of it can be sent: the connection is not reset under the client's hands."""
+    socket = await door.connect()
+    await socket.send_bytes(bytes(10_000_000))
+
+    events = await read_all(socket)
+
+    assert [(event["type"], event["code"], event["fatal"]) for event in events] == [
+        ("error", "message_too_large", True)
+    ]
+    assert socket.close_code == 1009
+    assert door.coordinator.roster.all() == []
 
 
 async def test_the_largest_message_that_is_allowed_is_taken(make_door: Any, read_all: ReadAll) -> None:

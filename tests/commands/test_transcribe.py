@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from alfred_voice import app
+from alfred_voice.audio.wav import write_wav
+from alfred_voice.cli import main
+from alfred_voice.commands import transcribe
+from alfred_voice.errors import EngineFailure
+from alfred_voice.models.scripted import ScriptedVad, speech_above
+from alfred_voice.models.store import Store
+from alfred_voice.results import Transcript
+
+
+Int16 = NDArray[np.int16]
+
+
+class NumberingStt:
+    """Numbers the clips of a file."""
+
+    name = "numbering"
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.fails_from = 10**6
+
+    def transcribe(self, clips: Any) -> list[Transcript]:
+        found = []
+        for _ in clips:
+            self.count += 1
+            if self.count >= self.fails_from:
+                raise EngineFailure("the recogniser gave up")
+            found.append(Transcript(f"clip {self.count}", confidence=0.25))
+        return found
+
+
+@pytest.fixture
+def stt(monkeypatch: pytest.MonkeyPatch) -> NumberingStt:
+    """Loudness instead of the detector, and numbers instead of words."""
+    stt = NumberingStt()
+    monkeypatch.setattr(app, "build_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
+    monkeypatch.setattr(app, "build_stt", lambda _config, _store: stt)
+    return stt
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Noise from 1 to 3 s and from 5 to 6 s, of 7 s."""
+    rng = np.random.default_rng(0)
+    samples = rng.integers(-20_000, 20_000, 7 * 16_000).astype(np.int16)
+    samples[:16_000] = samples[48_000:80_000] = samples[96_000:] = 0
+    path = tmp_path / "noise.wav"
+    write_wav(path, samples, 16_000)
+    return path
+
+
+@pytest.fixture
+def silence(tmp_path: Path) -> Path:
+    path = tmp_path / "silence.wav"
+    write_wav(path, np.zeros(16_000, np.int16), 16_000)
+    return path
+
+
+def test_each_segment_is_a_line(stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", str(recording)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "clip 1\nclip 2\n"
+    assert captured.err == ""  # no progress where there is no terminal
+
+
+def test_times_stand_before_the_text(stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", "--timestamps", str(recording)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    times = [re.fullmatch(r"\[0:00:0(\d\.\d{3}) - 0:00:0(\d\.\d{3})\] clip \d", line) for line in lines]
+    found = [[float(edge) for edge in match.groups()] for match in times if match]
+    np.testing.assert_allclose(found, [[0.7, 3.096], [4.7, 6.096]], atol=0.033)
+
+
+def test_json_is_one_object_for_a_file(
+    stt: NumberingStt, recording: Path, silence: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", "--json", str(recording), str(silence)]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["file"] == str(recording)
+    assert first["duration_ms"] == 7000
+    assert first["text"] == "clip 1 clip 2"
+    assert [segment["text"] for segment in first["segments"]] == ["clip 1", "clip 2"]
+    assert first["segments"][0].keys() == {"start_ms", "end_ms", "text", "confidence"}
+    assert first["segments"][0]["confidence"] == 0.25
+    assert second == {"file": str(silence), "duration_ms": 1000, "text": "", "segments": []}
+
+
+def test_several_files_have_titles(
+    stt: NumberingStt, recording: Path, silence: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(recording), str(silence), str(recording)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"== {recording}", "clip 1", "clip 2"),
+        f"== {silence}",
+        *(f"== {recording}", "clip 3", "clip 4"),
+    ]
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_files_that_fail_are_told_and_the_others_done(
+    is_json: bool, stt: NumberingStt, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing, text, empty = tmp_path / "missing.wav", tmp_path / "text.wav", tmp_path / "empty.wav"
+    text.write_text("this is no sound")
+    empty.write_bytes(b"")
+    files = [str(path) for path in (missing, text, empty, tmp_path, recording)]
+    assert main(["transcribe", *files, *(["--json"] if is_json else [])]) == 1
+    captured = capsys.readouterr()
+    errors = captured.err.splitlines()
+    assert errors[0] == f"error: {missing}: No such file or directory"
+    assert [line.startswith(f"error: {file}: ") for line, file in zip(errors, files[:4], strict=False)] == [True] * 4
+    assert errors[4:] == ["4 of 5 files could not be transcribed"]
+    if is_json:
+        objects = list(map(json.loads, captured.out.splitlines()))
+        assert [found["file"] for found in objects] == files
+        assert ["error" in found for found in objects] == [True] * 4 + [False]
+    else:
+        assert captured.out == f"== {recording}\nclip 1\nclip 2\n"
+
+
+def test_a_recogniser_that_fails_fails_the_file(
+    stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stt.fails_from = 3
+    assert main(["transcribe", str(recording), str(recording)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"== {recording}\nclip 1\nclip 2\n"
+    assert f"error: {recording}: the recogniser gave up" in captured.err
+
+
+def test_a_terminal_sees_how_far_it_is(
+    stt: NumberingStt, recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "300")
+    assert main(["transcribe", str(recording)]) == 0
+    drawn = capsys.readouterr().err
+    assert f"{recording}: listening 0:00:0" in drawn
+    assert f"{recording}: recognising " in drawn
+    assert drawn.endswith("\r")
+    assert "\n" not in drawn
+
+
+def test_progress_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    stderr = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    progress = transcribe._Progress(is_shown=True)
+    progress.file = "a very long name of a file"
+    progress.show("listening")
+    progress.clear()
+    assert all(len(line) <= 19 for line in stderr.getvalue().split("\r"))
+
+
+def test_models_that_are_missing_are_told(tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", str(recording), "--set", f"models.cache_dir={tmp_path / 'empty'}"]) == 1
+    assert "alfred-voice models pull" in capsys.readouterr().err
+
+
+def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["transcribe", "--help"])
+    assert left.value.code == 0
+    assert "example: alfred-voice transcribe" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("ms", "expected"),
+    [(0, "0:00:00.000"), (999.6, "0:00:01.000"), (61_234, "0:01:01.234"), (36_000_000, "10:00:00.000")],
+)
+def test_times_are_written_with_hours(ms: float, expected: str) -> None:
+    assert transcribe._time(ms) == expected
+
+
+@pytest.mark.models
+def test_real_speech_in_several_formats_gives_the_same_text(
+    models: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = models.path("moonshine-tiny-en", "beckett.wav")
+    flac = tmp_path / "beckett.flac"
+    _convert(source, flac)
+    assert main(["transcribe", str(source), str(flac), "--json"]) == 0
+    texts = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert texts[0] == texts[1]
+    assert "ever tried" in texts[0].lower()
+    assert "no matter" in texts[0].lower()
+    assert "try again" in texts[0].lower()
+
+
+def _convert(source: Path, target: Path) -> None:
+    """The same sound in the format that the target's name tells."""
+    import av
+
+    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
+        stream = writer.add_stream("flac", rate=reader.streams.audio[0].rate, layout="mono")
+        for frame in reader.decode(audio=0):
+            frame.pts = None
+            writer.mux(stream.encode(frame))
+        writer.mux(stream.encode(None))
