@@ -76,7 +76,9 @@ def build_turn(config: Config, store: Store) -> TurnEngine:
     def smart_turn() -> TurnEngine:
         from alfred_voice.models.smart_turn import SmartTurn
 
-        return SmartTurn(store.path("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx"), threads=engine_threads(config))
+        # Its answer is what a speaker waits for, and it computes for a moment once in a pause: it may use a second core.
+        threads = config.pipeline.engine_threads or min(2, os.cpu_count() or 1)
+        return SmartTurn(store.path("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx"), threads=threads)
 
     def scripted() -> TurnEngine:
         from alfred_voice.models.scripted import ScriptedTurn

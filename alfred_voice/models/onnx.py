@@ -51,12 +51,14 @@ class Session:
         return f"<Session {self._label}>"
 
 
-def open_session(path: Path, *, threads: int = 1) -> Session:
+def open_session(path: Path, *, threads: int = 1, keeps_memory: bool = False) -> Session:
     """Load the graph at ``path`` (ONNX or ORT format) for the CPU.
 
     Args:
         path: the model's file.
         threads: how many threads one operator may use; the caller's own is among them.
+        keeps_memory: keep the memory of the largest call for the next one: quicker where every call
+            has the same shapes, a waste where they vary.
 
     Raises:
         ModelMissing: there is no such file.
@@ -69,13 +71,13 @@ def open_session(path: Path, *, threads: int = 1) -> Session:
     import onnxruntime as ort
 
     try:
-        session = ort.InferenceSession(str(path), _options(ort, threads), providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), _options(ort, threads, keeps_memory), providers=["CPUExecutionProvider"])
     except Exception as exc:  # the runtime's exceptions share no other root
         raise ModelCorrupt(f"{path} cannot be loaded by ONNX Runtime: {_first_line(exc)}") from exc
     return Session(session, path.name)
 
 
-def _options(ort: Any, threads: int) -> Any:
+def _options(ort: Any, threads: int, keeps_memory: bool) -> Any:
     """Session options of the house, for the module ``ort``."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -85,7 +87,7 @@ def _options(ort: Any, threads: int) -> Any:
     # Threads that spin between two calls burn a core that other sessions need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The arena keeps the largest batch it has ever seen; without it memory goes back after the call.
-    options.enable_cpu_mem_arena = False
+    options.enable_cpu_mem_arena = keeps_memory
     return options
 
 

@@ -29,7 +29,8 @@ class SmartTurn:
     name = "smart_turn"
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        self._session = open_session(path, threads=threads)
+        # One window of 8 s a call, always: with the arena a call takes 70 ms instead of 105 and keeps some 35 MB.
+        self._session = open_session(path, threads=threads, keeps_memory=True)
         self._mel = TurnMel()
 
     def judge(self, turns: Sequence[Float32]) -> list[TurnJudgement]:

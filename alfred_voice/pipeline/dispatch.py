@@ -98,8 +98,8 @@ class Dispatch:
 
     def _deliver(self, job: Job[DetectRequest] | Job[TranscribeRequest] | Job[JudgeRequest], answer: Answer) -> None:
         now = self._clock.now()
-        if isinstance(job.request, DetectRequest):
-            self._metrics.record_frame((now - job.queued_at) * 1000 / len(job.request.windows))
+        if isinstance(job.request, DetectRequest) and not isinstance(answer, AlfredVoiceError):
+            self._metrics.record_windows(len(job.request.windows), (now - job.queued_at) * 1000)
         try:
             job.stream.receive(job.request, answer, now)
         except Exception as error:  # noqa: BLE001  as in _advance
@@ -126,7 +126,6 @@ class Dispatch:
         """All lanes."""
         return self.detect, self.transcribe, self.judge
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Take no more batches."""
-        for lane in self.lanes:
-            lane.close()
+        await asyncio.gather(*(lane.close() for lane in self.lanes))

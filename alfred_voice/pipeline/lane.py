@@ -20,6 +20,9 @@ A = TypeVar("A")
 
 log = logging.getLogger(__name__)
 
+CLOSE_WITHIN_S = 5.0
+"""How long a batch that runs may hold up the end."""
+
 
 class Lane(Generic[R, A]):
     """Takes batches from its queue whenever its thread is free, and brings the answers back to the loop.
@@ -50,7 +53,8 @@ class Lane(Generic[R, A]):
         self._clock = clock
         self._metrics = metrics
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}")
-        self._batch: Sequence[Job[R]] = ()
+        self._batch: list[Job[R]] = []
+        self._running: Future[list[A | AlfredVoiceError]] | None = None
         self._started_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -68,56 +72,77 @@ class Lane(Generic[R, A]):
         """Hand over a batch if the thread is free and one is due; otherwise make sure that it happens."""
         if self._batch or self._closed:
             return
-        delay = self.queue.delay_s(self._clock.now())
-        if delay is None:
+        self._batch = self._due()
+        if not self._batch:
             return
-        if delay > 0:
-            if self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._batch = self.queue.take()
         self._started_at = self._clock.now()
         loop = asyncio.get_running_loop()
-        future = self._thread.submit(self._run, self._batch)
-        future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._receive, done))
+        self._running = self._thread.submit(self._run, self._batch)
+        self._running.add_done_callback(lambda done: self._bring_back(loop, done))
+
+    def _due(self) -> list[Job[R]]:
+        """The batch that is due now, or none and a timer for it; jobs of sessions that have ended are let go."""
+        while (delay := self.queue.delay_s(self._clock.now())) == 0:
+            self._cancel_timer()
+            batch = [job for job in self.queue.take() if not job.stream.ended]
+            if batch:
+                return batch
+        if delay is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+        return []
 
     def _on_timer(self) -> None:
         self._timer = None
         self.kick()
 
-    def _run(self, batch: Sequence[Job[R]]) -> Sequence[A]:
-        answers = self._work(batch)
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # In the lane's thread
+
+    def _run(self, batch: Sequence[Job[R]]) -> list[A | AlfredVoiceError]:
+        """An answer for each job. What the engine cannot bear costs the others of its batch a repetition, no more."""
+        try:
+            return self._answers(batch)
+        except Exception as error:  # noqa: BLE001  the border to the engine: whatever it raises is the jobs' answer
+            if len(batch) == 1:
+                log.error("engine_failed", exc_info=error, extra={"lane": self.name})
+                return [_as_ours(self.name, error)]
+            log.warning("batch_divided", extra={"lane": self.name, "batch": len(batch), "error": str(error)})
+        return [answer for job in batch for answer in self._run([job])]
+
+    def _answers(self, batch: Sequence[Job[R]]) -> list[A | AlfredVoiceError]:
+        answers: list[A | AlfredVoiceError] = list(self._work(batch))
         if len(answers) != len(batch):
             raise EngineFailure(f"{self.name}: {len(batch)} questions, {len(answers)} answers")
         return answers
 
-    def _receive(self, done: Future[Sequence[A]]) -> None:
-        batch, self._batch = self._batch, ()
-        now = self._clock.now()
-        error = done.exception()
-        self._metrics.record_batch(len(batch), now - self._started_at, [self._started_at - j.queued_at for j in batch])
-        if error is None:
-            for job, answer in zip(batch, done.result(), strict=True):
-                self._deliver(job, answer)
-        else:
-            self._receive_failure(batch, error)
+    def _bring_back(self, loop: asyncio.AbstractEventLoop, done: Future[list[A | AlfredVoiceError]]) -> None:
+        if not self._closed:
+            loop.call_soon_threadsafe(self._receive, done.result())
+
+    # On the loop
+
+    def _receive(self, answers: list[A | AlfredVoiceError]) -> None:
+        batch, self._batch = self._batch, []
+        seconds = self._clock.now() - self._started_at
+        self._metrics.record_batch(len(batch), seconds, [self._started_at - job.queued_at for job in batch])
+        self._metrics.record_failures(sum(isinstance(answer, AlfredVoiceError) for answer in answers))
+        for job, answer in zip(batch, answers, strict=True):
+            self._deliver(job, answer)
         self._after()
         self.kick()
 
-    def _receive_failure(self, batch: Sequence[Job[R]], error: BaseException) -> None:
-        log.error("engine_failed", exc_info=error, extra={"lane": self.name, "batch": len(batch)})
-        self._metrics.record_failure(len(batch))
-        if not isinstance(error, AlfredVoiceError):
-            error = EngineFailure(f"{self.name}: {type(error).__name__}: {error}")
-        for job in batch:
-            self._deliver(job, error)
-
-    def close(self) -> None:
-        """Take no more batches; the one that runs is finished by its thread."""
+    async def close(self) -> None:
+        """Take no more batches, and wait a little for the one that runs; nobody gets its answers."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timer()
         self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._running is not None:
+            await asyncio.wait([asyncio.wrap_future(self._running)], timeout=CLOSE_WITHIN_S)
+
+
+def _as_ours(lane: str, error: Exception) -> AlfredVoiceError:
+    return error if isinstance(error, AlfredVoiceError) else EngineFailure(f"{lane}: {type(error).__name__}: {error}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import gc
 import sys
 
@@ -51,5 +50,6 @@ class Memory:
 def _glibc() -> ctypes.CDLL | None:
     if not sys.platform.startswith("linux"):
         return None
-    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
+    # What the process has loaded already: to look for the file would start other programs.
+    libc = ctypes.CDLL(None)
     return libc if hasattr(libc, "malloc_trim") else None

@@ -82,10 +82,10 @@ class LaneMetrics:
         self._wait_seconds.observe(longest)
         self._metrics.requests += size
 
-    def record_failure(self, jobs: int) -> None:
-        """Note a batch that the engine could not answer."""
-        self.failures += 1
-        self._failures.inc()
+    def record_failures(self, jobs: int) -> None:
+        """Note jobs that the engine could not answer."""
+        self.failures += jobs
+        self._failures.inc(jobs)
         self._metrics.failed_requests += jobs
 
     def describe(self) -> dict[str, object]:
@@ -117,7 +117,7 @@ class Metrics:
         self.frames = Counter("alfred_audio_frames", "20 ms frames by their fate", ["fate"], registry=registry)
         self.frame_seconds = Histogram(
             "alfred_frame_processing_seconds",
-            "From a window being complete to the detector's answer",
+            "From a window being handed on to the detector's answer, its wait for a batch included",
             buckets=FRAME_BUCKETS,
             registry=registry,
         )
@@ -156,11 +156,13 @@ class Metrics:
             "alfred_lane_wait_seconds", "Longest wait in a batch", ["lane"], buckets=FRAME_BUCKETS, registry=registry
         )
         self.lane_failures = Counter(
-            "alfred_lane_failures", "Batches that an engine could not answer", ["lane"], registry=registry
+            "alfred_lane_failures", "Jobs that an engine could not answer", ["lane"], registry=registry
         )
         self.requests = 0
         self.failed_requests = 0
         self.frames_processed = 0
+        self.windows_timed = 0
+        self.window_ms_total = 0.0
         self.frame_ms = Recent()
         self.final_ms = Recent()
         self.turn_ms = Recent()
@@ -169,10 +171,12 @@ class Metrics:
         self.memory_optimisations = 0
         self.backpressure_events = 0
 
-    def record_frame(self, milliseconds: float) -> None:
-        """Note how long the detector's answer to a window took."""
-        self.frame_ms.add(milliseconds)
-        self.frame_seconds.observe(milliseconds / 1000)
+    def record_windows(self, count: int, milliseconds: float) -> None:
+        """Note that the detector's answer to a session's next ``count`` windows took this long in all."""
+        self.windows_timed += count
+        self.window_ms_total += milliseconds
+        self.frame_ms.add(milliseconds / count)
+        self.frame_seconds.observe(milliseconds / count / 1000)
 
     def record_final(self, latency_ms: float, *, has_words: bool) -> None:
         """Note a final."""

@@ -82,14 +82,17 @@ class Outbox:
             self._count -= 1
             self.superseded += 1
 
-    def drop_audio(self) -> int:
-        """Throw away all audio that waits, because the speech was cancelled; returns how many pieces."""
-        dropped = 0
+    def drop_audio(self) -> list[SpeechAudio]:
+        """Throw away all audio that waits, because the speech was cancelled; returns the pieces."""
+        dropped: list[SpeechAudio] = []
+        kept: deque[list[Event | SpeechAudio]] = deque()
         for slot in self._items:
             if slot and isinstance(slot[0], SpeechAudio):
-                slot.clear()
-                dropped += 1
-        self._count -= dropped
+                dropped.append(slot[0])
+            elif slot:
+                kept.append(slot)
+        self._items = kept
+        self._count -= len(dropped)
         return dropped
 
     def close(self) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
-from alfred_voice.errors import AlfredVoiceError, EngineFailure, UnusableText
+from alfred_voice.errors import AlfredVoiceError, Draining, EngineFailure, UnusableText
 from alfred_voice.models.engine import Int16
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.sentences import split_sentences
@@ -27,6 +27,12 @@ class _Sentence:
         if not self.cancelled:
             self._loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
         return not self.cancelled
+
+    def finish(self, made: Future[None]) -> None:
+        """The engine is done with it, or will never begin because the daemon closes."""
+        if made.cancelled():
+            self.error = Draining("the daemon is shutting down")
+        self.deliver(None)
 
 
 class Synthesiser:
@@ -77,7 +83,8 @@ class Synthesiser:
                 sentence.cancelled = True
 
     def _start(self, sentence: _Sentence, text: str, voice: str, speed: float) -> _Sentence:
-        self._thread.submit(self._run, sentence, text, voice, speed)
+        made = self._thread.submit(self._run, sentence, text, voice, speed)
+        made.add_done_callback(sentence.finish)
         return sentence
 
     def _run(self, sentence: _Sentence, text: str, voice: str, speed: float) -> None:
@@ -88,8 +95,6 @@ class Synthesiser:
             sentence.error = error
         except Exception as error:  # noqa: BLE001  the border to the engine: whatever it raises ends this speech only
             sentence.error = EngineFailure(f"tts: {type(error).__name__}: {error}")
-        finally:
-            sentence.deliver(None)
 
     def clear_cache(self) -> int:
         """Forget recent phrases; returns the bytes freed."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from alfred_voice.audio.egress import Egress
-from alfred_voice.audio.pcm import FRAME_MS, AudioFormat
+from alfred_voice.audio.pcm import AudioFormat
 from alfred_voice.clock import Clock
-from alfred_voice.errors import AlfredVoiceError, Overloaded, UnusableText
+from alfred_voice.errors import AlfredVoiceError, EngineFailure, Overloaded, UnusableText
 from alfred_voice.events import ErrorRaised, Event, SpeechOutputEnded, SpeechOutputStarted
 from alfred_voice.pipeline.outbox import Outbox, SpeechAudio
 from alfred_voice.pipeline.synthesiser import Synthesiser
@@ -53,6 +53,7 @@ class Voice:
         max_queued: int,
     ) -> None:
         self._format = AudioFormat(settings.sample_rate, settings.channels, settings.encoding)
+        self._bytes_per_ms = self._format.sample_rate * self._format.block_align / 1000
         self._synthesiser = synthesiser
         self._playout = playout
         self._outbox = outbox
@@ -84,23 +85,40 @@ class Voice:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="voice")
 
+    @property
+    def is_speaking(self) -> bool:
+        """Whether something is being said or waits to be."""
+        return self._current is not None or bool(self._queue)
+
     def cancel(self) -> None:
         """Stop now: no audio leaves any more, and every speech is told to have ended."""
         if self._task is not None:
             self._task.cancel()
             self._task = None
+        unsent = self._outbox.drop_audio()
         if self._current is not None:
-            unsent_ms = self._outbox.drop_audio() * FRAME_MS
-            duration_ms = max(0.0, self._playout.sent_ms - unsent_ms)
+            speech_id = self._current.speech_id
+            unsent_bytes = sum(len(piece.data) for piece in unsent if piece.speech_id == speech_id)
+            duration_ms = max(0.0, self._playout.sent_ms - unsent_bytes / self._bytes_per_ms)
             self._end(self._current, duration_ms, cancelled=True)
         while self._queue:
             self._tell(SpeechOutputEnded(self._queue.popleft().speech_id, 0.0, cancelled=True))
 
     async def _run(self) -> None:
         while self._queue:
-            self._current = self._queue.popleft()
-            await self._say(self._current)
+            speech = self._current = self._queue.popleft()
+            try:
+                await self._say(speech)
+            except AlfredVoiceError as error:
+                self._fail(speech, error)
+            except Exception as error:  # noqa: BLE001  the border of one speech: the next one must still be said
+                self._fail(speech, EngineFailure(f"tts: {type(error).__name__}: {error}"), cause=error)
         self._task = None
+
+    def _fail(self, speech: Speech, error: AlfredVoiceError, cause: Exception | None = None) -> None:
+        log.error("speech_failed", exc_info=cause, extra={"speech_id": speech.speech_id, "error": str(error)})
+        self._tell(ErrorRaised(error.code, str(error), fatal=False))
+        self._end(speech, self._playout.sent_ms, cancelled=True)
 
     async def _say(self, speech: Speech) -> None:
         self._playout.begin(speech.speech_id)
@@ -109,13 +127,7 @@ class Voice:
                 speech.speech_id, speech.text, self._format.sample_rate, self._format.encoding, speech.voice
             )
         )
-        try:
-            await self._send(speech)
-        except AlfredVoiceError as error:
-            log.warning("speech_failed", extra={"speech_id": speech.speech_id, "error": str(error)})
-            self._tell(ErrorRaised(error.code, str(error), fatal=False))
-            self._end(speech, self._playout.sent_ms, cancelled=True)
-            return
+        await self._send(speech)
         await asyncio.sleep(self._playout.remaining_s(self._clock.now()))
         self._end(speech, self._playout.sent_ms, cancelled=False)
 
@@ -127,13 +139,12 @@ class Voice:
         await self._send_pieces(speech, egress.feed(np.empty(0, np.int16), last=True))
 
     async def _send_pieces(self, speech: Speech, pieces: list[bytes]) -> None:
-        bytes_per_ms = self._format.sample_rate * self._format.block_align / 1000
         for data in pieces:
             wait_s = self._playout.wait_s(self._clock.now())
             if wait_s > 0:
                 await asyncio.sleep(wait_s)
             self._outbox.put(SpeechAudio(speech.speech_id, data))
-            self._playout.sent(len(data) / bytes_per_ms, self._clock.now())
+            self._playout.sent(len(data) / self._bytes_per_ms, self._clock.now())
 
     def _end(self, speech: Speech, duration_ms: float, *, cancelled: bool) -> None:
         self._current = None

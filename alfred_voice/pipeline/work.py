@@ -93,34 +93,45 @@ class DetectQueue:
         return len(self._jobs)
 
 
+@dataclass(slots=True, eq=False)
+class _Place:
+    """A place in the line of clips: a newer partial takes over that of an older one, with its age."""
+
+    job: Job[TranscribeRequest] | None
+    """None when nobody wants the answer any more."""
+    since: float
+    """When the place was taken, clock seconds."""
+
+
 class TranscribeQueue:
     """Clips by urgency, then by age. Finals and partials never share a batch: a final does not wait for a partial."""
 
     def __init__(self, max_batch: int) -> None:
         self._max_batch = max_batch
-        self._heap: list[tuple[int, int, Job[TranscribeRequest]]] = []
+        self._heap: list[tuple[int, int, _Place]] = []
         self._order = count()
-        self._partials: dict[tuple[int, int], Job[TranscribeRequest]] = {}
+        self._partials: dict[tuple[Stream, int], _Place] = {}
         self._length = 0
         self.superseded = 0
 
     def add(self, job: Job[TranscribeRequest]) -> None:
-        """Let a job wait; it takes the place of an older partial of the same utterance."""
-        key = (id(job.stream), job.request.utterance)
-        older = self._partials.pop(key, None)
+        """Let a job wait; a newer partial takes the place of an older one, and anything else makes it void."""
+        urgency = job.request.urgency
+        key = (job.stream, job.request.utterance)
+        older = self._partials.get(key)
         if older is not None:
-            # A partial is worthless once a newer one, or the final, has been asked for.
             self.superseded += 1
+            if urgency is Urgency.PARTIAL:
+                older.job = job
+                return
+            older.job = None
+            del self._partials[key]
             self._length -= 1
-        if job.request.urgency is Urgency.PARTIAL:
-            self._partials[key] = job
+        place = _Place(job, job.queued_at)
+        if urgency is Urgency.PARTIAL:
+            self._partials[key] = place
         self._length += 1
-        heapq.heappush(self._heap, (job.request.urgency, next(self._order), job))
-
-    def _is_current(self, job: Job[TranscribeRequest]) -> bool:
-        if job.request.urgency is not Urgency.PARTIAL:
-            return True
-        return self._partials.get((id(job.stream), job.request.utterance)) is job
+        heapq.heappush(self._heap, (urgency, next(self._order), place))
 
     def delay_s(self, now: float) -> float | None:
         """No wait: clips are batched as they have gathered while the engine was busy."""
@@ -130,27 +141,25 @@ class TranscribeQueue:
         """The most urgent jobs, of one kind."""
         batch: list[Job[TranscribeRequest]] = []
         while self._heap and len(batch) < self._max_batch:
-            urgency, _, job = self._heap[0]
+            urgency, _, place = self._heap[0]
             if batch and urgency != batch[0].request.urgency:
                 break
             heapq.heappop(self._heap)
-            if not self._is_current(job):
+            if place.job is None:
                 continue
-            if job.request.urgency is Urgency.PARTIAL:
-                # Only its own: a final leaves the entry of a partial that came after it.
-                del self._partials[id(job.stream), job.request.utterance]
-            batch.append(job)
+            if urgency == Urgency.PARTIAL:
+                del self._partials[place.job.stream, place.job.request.utterance]
+            batch.append(place.job)
         self._length -= len(batch)
         return batch
 
     def age_s(self, now: float) -> float:
         """How long the oldest final has waited; partials may wait."""
-        finals = [job.queued_at for urgency, _, job in self._heap if urgency == Urgency.FINAL]
-        return now - min(finals) if finals else 0.0
+        return now - min((place.since for urgency, _, place in self._heap if urgency == Urgency.FINAL), default=now)
 
     def partial_age_s(self, now: float) -> float:
-        """How long the oldest partial has waited."""
-        return now - min(job.queued_at for job in self._partials.values()) if self._partials else 0.0
+        """How long the speaker has waited who waits longest for a partial."""
+        return now - min((place.since for place in self._partials.values()), default=now)
 
     def __len__(self) -> int:
         """Jobs that wait and have not been superseded."""
