@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 E = TypeVar("E")
 
 EXIT_OK, EXIT_FAILED = 0, 1
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def open_store(config: Config) -> Store:
@@ -76,7 +77,7 @@ def build_turn(config: Config, store: Store) -> TurnEngine:
     def smart_turn() -> TurnEngine:
         from alfred_voice.models.smart_turn import SmartTurn
 
-        # Its answer is what a speaker waits for, and it computes for a moment once in a pause: it may use a second core.
+        # A speaker waits for its answer, and it computes but a moment in each pause: it may use a second core.
         threads = config.pipeline.engine_threads or min(2, os.cpu_count() or 1)
         return SmartTurn(store.path("smart-turn-v3.2", "smart-turn-v3.2-cpu.onnx"), threads=threads)
 
@@ -160,7 +161,12 @@ def serve(config: Config, on_ready: Callable[[str], None]) -> int:
         The process's exit code.
     """
     Memory().tune()
-    return _run(_serve(config, on_ready))
+    try:
+        return _run(_serve(config, on_ready))
+    finally:
+        for number in SIGNALS:
+            # The process is about to end by itself, with its own exit code.
+            signal.signal(number, signal.SIG_IGN)
 
 
 async def _serve(config: Config, on_ready: Callable[[str], None]) -> int:
@@ -194,11 +200,14 @@ async def _serve(config: Config, on_ready: Callable[[str], None]) -> int:
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        if sys.platform == "win32":
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-        else:
-            loop.add_signal_handler(number, stop.set)
+
+    def receive(*_: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+
+    # Not through the loop, which would give a signal back its deadly meaning while the process is still cleaning up.
+    for number in SIGNALS:
+        signal.signal(number, receive)
 
 
 def _shown_host(host: str) -> str:

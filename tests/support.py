@@ -19,7 +19,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -246,6 +246,16 @@ async def stream(
                 reader.cancel()
             heard.close_code = ws.close_code
     return heard
+
+
+async def staggered(sessions: Sequence[Coroutine[Any, Any, Heard]], gap_s: float = 0.15) -> list[Heard]:
+    """Several sessions at once, each a little after the one before: people do not speak in unison."""
+
+    async def after(delay_s: float, session: Coroutine[Any, Any, Heard]) -> Heard:
+        await asyncio.sleep(delay_s)
+        return await session
+
+    return list(await asyncio.gather(*[after(n * gap_s, session) for n, session in enumerate(sessions)]))
 
 
 def _schedule(data: bytes, frame_bytes: int, controls: Sequence[At]) -> list[tuple[float, bool, Any]]:

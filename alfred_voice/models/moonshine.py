@@ -35,6 +35,9 @@ SPARE_TOKENS = 4
 
 _START = 1
 _END = 2
+_FINAL_SILENCE = SAMPLE_RATE // 5
+"""200 ms of silence behind a final: the recogniser expects an utterance to die away. Measured on 13 recordings of
+sentences: 1 word error in 116 instead of 3, and 6 instead of 8 in noise at 13 dB; short ones are no longer doubled."""
 _MAX_ROWS = 16
 _MAX_POSITIONS = 128
 """Of a batch's first pass: the graph answers 32,768 float32 logits for each, so this many take 16 MiB."""
@@ -192,8 +195,9 @@ class Moonshine:
             return None
         if not np.isfinite(samples).all():
             raise EngineFailure("The clip holds samples that are not numbers")
-        everything = np.ones((1, len(samples)), np.int64)
-        (states,) = self._encoder.run({"input_values": samples[np.newaxis], "attention_mask": everything})
+        heard = np.concatenate([samples, np.zeros(_FINAL_SILENCE, np.float32)]) if clip.is_final else samples
+        everything = np.ones((1, len(heard)), np.int64)
+        (states,) = self._encoder.run({"input_values": heard[np.newaxis], "attention_mask": everything})
         longest = int(len(samples) * TOKENS_PER_SECOND / SAMPLE_RATE)
         return Row(states[0], clip.prefix, max(longest, len(clip.prefix)) + SPARE_TOKENS)
 

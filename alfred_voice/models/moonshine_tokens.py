@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from math import exp
@@ -12,6 +13,7 @@ from alfred_voice.results import Piece
 
 
 _SPACE = "\u2581".encode()  # SentencePiece's mark for a space, github.com/google/sentencepiece README
+_DOUBLED = re.compile(r"([,;:!?])\1+")  # the recogniser writes "In short,, the period" now and then
 _CONTROL = (b"<unk>", b"<s>", b"</s>")
 _TIMING_MARK = b"<<ST_"  # 768 reserved tokens at the end of the vocabulary; they stand for no text
 
@@ -52,8 +54,9 @@ class Vocabulary:
         return self._spellings[token].startswith(_SPACE)
 
     def text(self, tokens: Iterable[int]) -> str:
-        """What ``tokens`` spell, untrimmed; bytes that are not UTF-8 become U+FFFD."""
-        return b"".join(self._spellings[token] for token in tokens).replace(_SPACE, b" ").decode("utf-8", "replace")
+        """What ``tokens`` spell, untrimmed; bytes that are not UTF-8 become U+FFFD, and doubled commas one."""
+        spelt = b"".join(self._spellings[token] for token in tokens).replace(_SPACE, b" ").decode("utf-8", "replace")
+        return _DOUBLED.sub(r"\1", spelt)
 
     def pieces(self, tokens: Sequence[int], log_probabilities: Sequence[float] = ()) -> tuple[Piece, ...]:
         """``tokens`` as words: one for each token that begins a word, and what follows it.

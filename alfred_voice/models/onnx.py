@@ -71,7 +71,8 @@ def open_session(path: Path, *, threads: int = 1, keeps_memory: bool = False) ->
     import onnxruntime as ort
 
     try:
-        session = ort.InferenceSession(str(path), _options(ort, threads, keeps_memory), providers=["CPUExecutionProvider"])
+        options = _options(ort, threads, keeps_memory)
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # the runtime's exceptions share no other root
         raise ModelCorrupt(f"{path} cannot be loaded by ONNX Runtime: {_first_line(exc)}") from exc
     return Session(session, path.name)

@@ -68,7 +68,14 @@ class Hypothesis:
         agreed = len(self.stable)
         while agreed < limit and self._is_agreed(agreed):
             agreed += 1
-        self.stable = self.pieces[: max(agreed, len(self.stable))]
+        self.stable += tuple(self._usual_spelling(index) for index in range(len(self.stable), agreed))
+        self.pieces = self.spelled(self.pieces)
+
+    def _usual_spelling(self, index: int) -> Piece:
+        """The spelling that most hypotheses have; of equals the newest."""
+        heard = [pieces[index] for pieces in reversed(self._recent)]
+        texts = [piece.text for piece in heard]
+        return max(heard, key=lambda piece: texts.count(piece.text))
 
     def _is_agreed(self, index: int) -> bool:
         heard = [pieces[index] for pieces in self._recent]

@@ -47,8 +47,11 @@ from alfred_voice.session.utterance import Ending, Utterance
 
 TURN_SAMPLES = 8_000 * SAMPLES_PER_MS
 """What the turn model hears: the last 8 s."""
-CATCH_UP_WINDOWS = 16
-"""Most windows in one question to the detector, so that a burst is worked off in few hand-overs."""
+CATCH_UP_WINDOWS = 4
+"""Most windows in one question to the detector: a burst is worked off in few hand-overs, and yet no faster than the
+turn model answers in real time."""
+MOST_OWED_FINALS = 2
+"""Finals that may be outstanding before a burst has to wait."""
 CLEAR_SILENCE = 0.1
 """Below this probability a window is clearly not speech."""
 
@@ -129,14 +132,16 @@ class Session:
         self, utterance: Utterance, request: TranscribeRequest, transcript: Transcript, now: float
     ) -> None:
         hypothesis = utterance.hypothesis
-        if not starts_with(transcript.pieces, hypothesis.stable):
-            if not request.prefix and hypothesis.prefix:
-                utterance.final_request = self._recognition.forced_final(request, utterance, now)
-                self._requests.append(utterance.final_request)
-                return
-            # An engine that cannot be forced, or does not obey: what has been told stands.
-            transcript = replace(transcript, pieces=hypothesis.stable + transcript.pieces)
-        pieces = hypothesis.spelled(transcript.pieces)
+        pieces = transcript.pieces
+        if not transcript.text.startswith(text_of(hypothesis.stable)):
+            if not starts_with(pieces, hypothesis.stable):
+                if not request.prefix and hypothesis.prefix:
+                    utterance.final_request = self._recognition.forced_final(request, utterance, now)
+                    self._requests.append(utterance.final_request)
+                    return
+                # An engine that cannot be forced, or does not obey: what has been told stands.
+                pieces = hypothesis.stable + pieces
+            pieces = hypothesis.spelled(pieces)
         utterance.final = replace(transcript, pieces=pieces, text=text_of(pieces)) if pieces else transcript
         if utterance is self._open and hypothesis.receive(pieces):
             self._tell_partial(utterance, request.end_sample)
@@ -213,7 +218,7 @@ class Session:
         while self._intake.next_is_gap and not self._detect_is_out:
             start, arrival = self._intake.take_gap_window()
             self._receive_window(start, 0.0, arrival, now)
-        if not self._detect_is_out and not self.is_over:
+        if not self._detect_is_out and not self.is_over and not self._must_wait:
             detect = self._intake.take_windows(CATCH_UP_WINDOWS, fresh=self._fresh)
             if detect is not None:
                 self._detect_is_out, self._fresh = True, False
@@ -237,6 +242,18 @@ class Session:
     def has_appetite(self) -> bool:
         """Whether it makes sense to give more frames now: a few windows are enough for one question."""
         return self._intake.waiting_windows < CATCH_UP_WINDOWS
+
+    @property
+    def _must_wait(self) -> bool:
+        """Whether audio that comes faster than real time must not run ahead of answers that decide about it.
+
+        At real time nothing piles up here, so a slow engine never holds the detector back.
+        """
+        if self._intake.waiting_windows < CATCH_UP_WINDOWS:
+            return False
+        if len(self._closing) >= MOST_OWED_FINALS:
+            return True
+        return self._open is not None and (self._open.judge_is_out or self._open.cut is not None)
 
     @property
     def is_settled(self) -> bool:
@@ -411,6 +428,7 @@ class Session:
     def _ask_final(self, utterance: Utterance, speech_end: int, now: float) -> None:
         request = self._recognition.final(utterance, speech_end, self._intake, now)
         utterance.final_request = request
+        utterance.cut = None
         if utterance.voiced_ms < self._options.stt.min_voiced_ms:
             utterance.final = Transcript("")
         else:

@@ -19,8 +19,8 @@ from tests.support import Daemon, running_daemon
 Say = Callable[..., Int16]
 StartDaemon = Callable[..., AbstractContextManager[Daemon]]
 
-FIRST_SENTENCE_S = 3.2
-"""Where the silence after the first two phrases of the recording begins."""
+SENTENCE_S = (0.7, 4.72)
+"""Where the first sentence of the reading begins and ends, with what little silence there is around it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -71,15 +71,16 @@ def two_cities_text() -> str:
 
 
 @pytest.fixture(scope="session")
-def sentence(beckett: Int16) -> Int16:
-    """A short piece of real speech: "Ever tried. Ever failed." """
-    return beckett[: round(FIRST_SENTENCE_S * 16_000)]
+def sentence(two_cities: Int16) -> Int16:
+    """4 s of real speech in one breath."""
+    begin, end = (round(at * 16_000) for at in SENTENCE_S)
+    return two_cities[begin:end]
 
 
 @pytest.fixture(scope="session")
 def sentence_text() -> str:
     """The words of ``sentence``."""
-    return "Ever tried. Ever failed."
+    return "It was the best of times, it was the worst of times."
 
 
 @pytest.fixture(scope="session")

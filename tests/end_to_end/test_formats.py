@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 
 from tests.sounds import Int16, alaw_bytes, mulaw_bytes
-from tests.support import Daemon, check_session, stream, word_error_rate
+from tests.support import Daemon, check_session, staggered, stream, word_error_rate
 
 
 def at_rate(samples: Int16, rate: int) -> Int16:
@@ -45,8 +45,8 @@ FORMATS: dict[str, tuple[dict[str, Any], int, Callable[[Int16], bytes]]] = {
 
 async def test_every_format_gives_the_same_words(daemon: Daemon, beckett: Int16, beckett_text: str) -> None:
     plan = list(FORMATS.values())
-    runs = await asyncio.gather(
-        *[
+    runs = await staggered(
+        [
             stream(daemon.ws, encode(beckett), start={**start, "partials": False}, frame_bytes=frame_bytes)
             for start, frame_bytes, encode in plan
         ]

@@ -53,7 +53,7 @@ def test_a_long_reading_loses_and_repeats_nothing(runs: dict[str, Heard], two_ci
     check_session(heard)
     assert word_error_rate(two_cities_text, heard.text) <= 0.1, heard.text
     assert len(words(heard.text)) == pytest.approx(len(words(two_cities_text)), rel=0.06)
-    assert repeated_runs(heard.text, 5) <= repeated_runs(two_cities_text, 5)
+    assert len(repeated_runs(heard.text, 5)) <= len(repeated_runs(two_cities_text, 5))
 
 
 def test_speech_without_a_pause_loses_and_repeats_nothing(runs: dict[str, Heard]) -> None:
@@ -69,6 +69,7 @@ def test_long_speech_has_partials_to_its_end(runs: dict[str, Heard]) -> None:
     for heard in runs.values():
         last = heard.of("partialTranscription")[-1]
         assert last["end_ms"] >= (heard.frames_sent * 20) * 0.85
+        assert any(partial["stable_text"] for partial in heard.of("partialTranscription"))
         assert heard.stats["frames_received"] == heard.frames_sent
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 from typing import Any
 
@@ -275,7 +276,7 @@ class TestHttp:
     async def test_too_large_an_upload_is_413(self, daemon: Daemon) -> None:
         form = aiohttp.FormData()
         form.add_field("session_id", "too-large")
-        form.add_field("audio_file", bytes(27_000_000), filename="a.raw")
+        form.add_field("audio_file", io.BytesIO(bytes(27_000_000)), filename="a.raw")
         async with aiohttp.ClientSession(daemon.base) as http:
             try:
                 status, _ = await self.problem(http, "POST", "/process_frame", data=form)

@@ -39,7 +39,7 @@ def wav(samples: Int16, rate: int = 16_000) -> bytes:
 async def upload(
     http: aiohttp.ClientSession, session_id: str, audio: bytes | None, **fields: Any
 ) -> tuple[int, dict[str, Any]]:
-    form = aiohttp.FormData()
+    form = aiohttp.FormData(default_to_multipart=True)
     form.add_field("session_id", session_id)
     for name, value in fields.items():
         form.add_field(name, str(value).lower())
@@ -116,9 +116,11 @@ async def test_uploads_give_the_text_that_a_socket_gives(
     daemon: Daemon, http: aiohttp.ClientSession, sentence: Int16
 ) -> None:
     audio = joined(sentence, silence(1.0))
-    over_socket = await stream(daemon.ws, audio, pace=2)
+    over_socket = await stream(daemon.ws, audio)
     over_http = await converse(http, "same-as-socket", [wav(audio)])
     assert over_http.text == over_socket.text
+    for event_type in ("speechStart", "speechEnd"):
+        assert [e["at_ms"] for e in over_http.of(event_type)] == [e["at_ms"] for e in over_socket.of(event_type)]
 
 
 async def test_each_call_gives_what_is_new_since_the_call_before(http: aiohttp.ClientSession, sentence: Int16) -> None:

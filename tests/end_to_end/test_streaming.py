@@ -12,6 +12,8 @@ from tests.support import Daemon, Heard, check_session, stream, word_error_rate
 
 
 NUMBER = (int, float)
+PRE_ROLL_MS = 300
+"""``vad.pre_roll_ms``"""
 STATS: dict[str, Any] = {
     "frames_received": int,
     "frames_processed": int,
@@ -84,7 +86,6 @@ def test_there_are_partials_while_the_speaker_speaks(run: Heard) -> None:
     first_end = run.types.index("speechEnd")
     assert "partialTranscription" in run.types[:first_end]
     assert len(run.of("partialTranscription")) >= 5
-    assert any(partial["stable_text"] for partial in run.of("partialTranscription"))
 
 
 def test_partials_grow_with_the_utterance(run: Heard) -> None:
@@ -99,9 +100,10 @@ def test_times_lie_on_the_sessions_clock(run: Heard, beckett: Int16) -> None:
         assert 0 <= event["at_ms"] <= length_ms
     for event in run.of("finalTranscription", "partialTranscription"):
         assert 0 <= event["start_ms"] < event["end_ms"] <= length_ms
-    pauses_and_speech = sum(event["duration_ms"] for event in run.of("speechEnd"))
-    assert pauses_and_speech == pytest.approx(run.stats["speech_ms"], rel=0.35)
-    assert 0 < run.stats["speech_ms"] <= len(beckett) / 16
+    ends = run.of("speechEnd")
+    with_pre_roll = sum(event["duration_ms"] for event in ends)
+    assert with_pre_roll - PRE_ROLL_MS * len(ends) <= run.stats["speech_ms"] <= with_pre_roll
+    assert with_pre_roll <= len(beckett) / 16
 
 
 def test_figures_are_in_their_ranges(run: Heard) -> None:

@@ -148,3 +148,11 @@ class TestRealVocabulary:
 
     def test_no_token_shows_a_mark(self, real: Vocabulary) -> None:
         assert not any("<<ST_" in real.text([token]) for token in range(len(real)))
+
+
+@pytest.mark.parametrize(
+    ("spelt", "text"),
+    [("short,,", "short,"), ("what??", "what?"), ("no,,, no", "no, no"), ("well...", "well..."), ("1,000", "1,000")],
+)
+def test_doubled_marks_are_one_but_dots_may_trail_off(vocabulary: Vocabulary, spelt: str, text: str) -> None:
+    assert vocabulary.text(single_bytes(spelt)) == text
