@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 
 from alfred_voice.events import StepName
@@ -33,15 +33,18 @@ class LoadParts:
     """What load is made of; each part is 0 when idle and 1 at the limit, and may exceed it."""
 
     queue: float = 0.0
-    """Frames waiting, of the fullest session, against its bound."""
+    """Age of the oldest waiting frame against the audio that a session may have waiting.
+
+    Not their number: a client that sends faster than real time fills its queue, but in it nothing grows old.
+    """
     frame_time: float = 0.0
-    """Age of the oldest waiting window against four times the target of a frame."""
+    """Age of the oldest window that waits beyond the batch's deadline, against four times the target of a frame."""
     finals: float = 0.0
     """Age of the oldest waiting final against one second."""
     turns: float = 0.0
-    """Age of the oldest waiting turn against one second."""
+    """Age of the oldest waiting turn against two seconds."""
     partials: float = 0.0
-    """Age of the oldest waiting partial against one second."""
+    """How long a speaker has waited for a partial, against one second."""
     loop: float = 0.0
     """Lag of the event loop against 100 ms."""
     memory: float = 0.0
@@ -50,9 +53,13 @@ class LoadParts:
     @property
     def load(self) -> float:
         """The worst part, 0 to 1: what breaks first is what counts."""
-        return min(
-            1.0, max(self.queue, self.frame_time, self.finals, self.turns, self.partials, self.loop, self.memory)
-        )
+        return min(1.0, float(max(asdict(self).values())))
+
+    @property
+    def worst(self) -> str:
+        """The part that is the load."""
+        parts = asdict(self)
+        return max(parts, key=parts.__getitem__)
 
 
 class Ladder:
@@ -61,28 +68,27 @@ class Ladder:
     def __init__(self, options: BackpressureOptions) -> None:
         self._options = options
         self.step = Step.NONE
-        self._changed_at: float | None = None
+        self._changed_at = float("-inf")
         self._calm_since: float | None = None
+        self._high_since: float | None = None
 
     def update(self, load: float, now: float) -> Step:
         """Take the load (0 to 1) at ``now``; returns the step that is in force from now on."""
-        if load >= self._options.recovery:
-            self._calm_since = None
-        elif self._calm_since is None:
-            self._calm_since = now
-        if load >= self._options.threshold:
-            if self.step < Step.PAUSE_PROCESSING and self._has_stayed(self._options.step_up_s, now):
+        self._calm_since = _since(self._calm_since, now) if load < self._options.recovery else None
+        self._high_since = _since(self._high_since, now) if load >= self._options.threshold else None
+        if self._high_since is not None:
+            # The first step is taken at once, and each further one when the one before has not helped.
+            since = self._changed_at if self.step is Step.NONE else max(self._changed_at, self._high_since)
+            if self.step < Step.PAUSE_PROCESSING and now - since >= self._options.step_up_s:
                 self._go(Step(self.step + 1), now)
-        elif self.step > Step.NONE and self._has_been_calm(now):
-            self._go(Step(self.step - 1), now)
-            self._calm_since = now
+        elif self._calm_since is not None and self.step > Step.NONE:
+            if now - max(self._changed_at, self._calm_since) >= self._options.step_down_s:
+                self._go(Step(self.step - 1), now)
         return self.step
-
-    def _has_stayed(self, least_s: float, now: float) -> bool:
-        return self._changed_at is None or now - self._changed_at >= least_s
-
-    def _has_been_calm(self, now: float) -> bool:
-        return self._calm_since is not None and now - self._calm_since >= self._options.step_down_s
 
     def _go(self, step: Step, now: float) -> None:
         self.step, self._changed_at = step, now
+
+
+def _since(since: float | None, now: float) -> float:
+    return now if since is None else since

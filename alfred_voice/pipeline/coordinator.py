@@ -9,21 +9,21 @@ from enum import Enum
 from typing import Any
 
 from alfred_voice.clock import Clock
-from alfred_voice.errors import AlfredVoiceError, Draining, ModelError, Overloaded
-from alfred_voice.events import BackpressureRecovered, BackpressureTriggered, EndReason, PipelineHealth, SessionStarted
+from alfred_voice.errors import AlfredVoiceError, Draining, Overloaded
+from alfred_voice.events import SessionStarted
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
-from alfred_voice.pipeline.backpressure import Ladder, LoadParts, Step
+from alfred_voice.pipeline.backpressure import Step
 from alfred_voice.pipeline.dispatch import Dispatch
-from alfred_voice.pipeline.health import Figures, status_of
-from alfred_voice.pipeline.load import LoadMeter
-from alfred_voice.pipeline.memory import MEGABYTE, Memory
+from alfred_voice.pipeline.health import status_of
+from alfred_voice.pipeline.memory import MEGABYTE
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.outbox import Outbox
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import FRAME_MS, Stream, StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
+from alfred_voice.pipeline.upkeep import Upkeep
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.session.playout import Playout
 from alfred_voice.session.session import Session
@@ -31,12 +31,6 @@ from alfred_voice.session.settings import SessionSettings
 
 
 log = logging.getLogger(__name__)
-
-TICK_S = 0.1
-HEALTH_S = 1.0
-KEPT_FRAMES = 25
-"""Frames that a silent session keeps when waiting ones are dropped: half a second, for an onset."""
-COLLECT_EVERY_S = 30.0
 
 
 class Phase(Enum):
@@ -68,14 +62,11 @@ class Coordinator:
         self.phase = Phase.LOADING
         self._load_engines = load_engines
         self._clock = clock
-        self._memory = Memory()
-        self._ladder = Ladder(options.backpressure)
-        self._meter = LoadMeter(options, clock, metrics, self._memory)
+        self._upkeep = Upkeep(options, clock, metrics, self.roster)
         self._engines: Engines | None = None
         self._dispatch: Dispatch | None = None
         self._synthesiser: Synthesiser | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._collected_at = float("-inf")
         self._failure = ""
 
     # Life
@@ -84,26 +75,30 @@ class Coordinator:
         """Load the engines and begin to work.
 
         Raises:
-            ModelError: an engine cannot be loaded; the daemon stays up as ``failed``.
+            AlfredVoiceError: an engine cannot be loaded; the daemon stays up as ``failed``.
         """
-        loop = asyncio.get_running_loop()
         try:
-            engines = await loop.run_in_executor(None, self._load_engines)
-        except ModelError as error:
+            engines = await asyncio.get_running_loop().run_in_executor(None, self._load_engines)
+            self._begin(engines)
+        except Exception as error:
             self.phase, self._failure = Phase.FAILED, str(error)
             raise
+        if self.phase is Phase.LOADING:
+            self.phase = Phase.READY
+        log.info("ready", extra={"engines": engines.names, "memory_mb": round(self._upkeep.meter.memory_mb)})
+
+    def _begin(self, engines: Engines) -> None:
         options = self.options
+        cache = PhraseCache(engines.tts, int(options.tts.cache_mb * MEGABYTE))
         self._engines = engines
         self._dispatch = Dispatch(engines, options.pipeline, self._clock, self.metrics, self._on_end)
-        cache = PhraseCache(engines.tts, int(options.tts.cache_mb * MEGABYTE))
         self._synthesiser = Synthesiser(cache, options.tts)
-        self._meter.watch(self._dispatch)
+        self._upkeep.watch(self._dispatch, self._synthesiser.clear_cache)
+        loop = asyncio.get_running_loop()
         self._tasks = [
-            loop.create_task(self._tick(), name="coordinator-tick"),
-            loop.create_task(self._clean_up(), name="coordinator-cleanup"),
+            loop.create_task(self._upkeep.run(), name="upkeep"),
+            loop.create_task(self._upkeep.clean_up(), name="upkeep-cleanup"),
         ]
-        self.phase = Phase.READY
-        log.info("ready", extra={"engines": engines.names, "memory_mb": round(self._memory.resident_mb())})
 
     async def drain(self, grace_s: float) -> None:
         """Take no new sessions; end those that are open, with their finals, within ``grace_s`` seconds."""
@@ -112,22 +107,26 @@ class Coordinator:
         streams = self.roster.all()
         for stream in streams:
             stream.stop("shutdown")
-        if streams:
-            log.info("draining", extra={"sessions": len(streams), "grace_s": grace_s})
-            await asyncio.wait([asyncio.ensure_future(stream.finished()) for stream in streams], timeout=grace_s)
-        for stream in self.roster.all():
-            log.warning("session_cut_off", extra={"session": stream.session_id})
-            stream.end_now("shutdown")
+        try:
+            async with asyncio.timeout(grace_s):
+                for stream in streams:
+                    await stream.finished()
+        except TimeoutError:
+            for stream in self.roster.all():
+                log.warning("session_cut_off", extra={"session": stream.session_id})
+                stream.end_now("shutdown")
+        log.info("drained", extra={"sessions": len(streams)})
 
     async def close(self) -> None:
-        """Free everything."""
+        """Free everything; sessions that are still open are over."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for stream in self.roster.all():
             stream.abandon()
+            self._on_end(stream)
         if self._dispatch is not None:
-            self._dispatch.close()
+            await self._dispatch.close()
         if self._synthesiser is not None:
             self._synthesiser.close()
 
@@ -141,7 +140,7 @@ class Coordinator:
             raise Overloaded(f"the daemon cannot work: {self._failure}", retry_after_s=60)
         if self.phase is Phase.DRAINING:
             raise Draining("the daemon is shutting down", retry_after_s=10)
-        if self._ladder.step is Step.PAUSE_PROCESSING:
+        if self._upkeep.step is Step.PAUSE_PROCESSING:
             raise Overloaded("the daemon is overloaded and takes no new sessions now", retry_after_s=5)
         self.roster.check_room()
 
@@ -167,7 +166,7 @@ class Coordinator:
         stream = self._make_stream(settings, transport, first_seq)
         self.roster.add(stream)
         self.metrics.sessions_active.labels(transport).inc()
-        self._apply_step(stream)
+        self._upkeep.apply_step(stream)
         limits = {
             "max_session_s": self.options.sessions.max_duration_s,
             "max_message_bytes": max_message_bytes,
@@ -192,7 +191,6 @@ class Coordinator:
                 metrics=self.metrics,
                 wake=dispatch.wake,
                 transport=transport,
-                row=self.roster.take_row(),
                 queue_frames=options.pipeline.queue_frames,
             )
         )
@@ -238,7 +236,7 @@ class Coordinator:
 
     def status(self) -> dict[str, Any]:
         """The body of ``GET /pipeline/status``."""
-        return status_of(self._figures(), self.options)
+        return status_of(self._upkeep.figures(has_failed=self.phase is Phase.FAILED), self.options)
 
     def describe(self) -> dict[str, Any]:
         """The body of ``GET /metrics`` in JSON: the status, and the figures behind it."""
@@ -246,14 +244,14 @@ class Coordinator:
         lanes = self._dispatch.lane_metrics if self._dispatch else {}
         return {
             **self.status(),
-            "load": self._meter.describe(),
+            "load": self._upkeep.meter.describe(),
             "latency_ms": {
                 "frame": metrics.frame_ms.summary(),
                 "final": metrics.final_ms.summary(),
                 "turn": metrics.turn_ms.summary(),
             },
             "lanes": {name: lane.describe() for name, lane in lanes.items()},
-            "uptime_s": round(self._clock.now() - self._meter.started_at, 1),
+            "uptime_s": round(self._clock.now() - self._upkeep.meter.started_at, 1),
         }
 
     def readiness(self) -> tuple[bool, dict[str, str]]:
@@ -264,20 +262,9 @@ class Coordinator:
 
     def optimise(self, *, trigger_gc: bool, cleanup_sessions: bool, optimise_buffers: bool) -> dict[str, Any]:
         """Give back what can be given back; says what was done, and the memory before and after."""
-        before = self._memory.resident_mb()
-        report: dict[str, Any] = {"memoryBefore": round(before, 1)}
-        if cleanup_sessions:
-            report["sessionsCleanedUp"] = self._end_expired()
-        if optimise_buffers:
-            report["bytesFreed"] = self._synthesiser.clear_cache() if self._synthesiser else 0
-        if trigger_gc:
-            report["objectsCollected"] = self._memory.collect()
-            self.metrics.gc_triggered += 1
-        if trigger_gc or optimise_buffers:
-            report["heapTrimmed"] = self._memory.trim()
-            self.metrics.memory_optimisations += 1
-        report["memoryAfter"] = round(self._memory.resident_mb(), 1)
-        return report
+        return self._upkeep.optimise(
+            trigger_gc=trigger_gc, cleanup_sessions=cleanup_sessions, optimise_buffers=optimise_buffers
+        )
 
     @property
     def _ready_engines(self) -> Engines:
@@ -296,85 +283,3 @@ class Coordinator:
         if self._synthesiser is None:
             raise Overloaded("the models are being loaded", retry_after_s=2)
         return self._synthesiser
-
-    def _figures(self) -> Figures:
-        metrics = self.metrics
-        return Figures(
-            load=self._meter.parts,
-            step=self._ladder.step,
-            memory_mb=self._memory.resident_mb(),
-            sessions=len(self.roster),
-            frames_queued=sum(stream.frames_queued for stream in self.roster.all()),
-            frame_time_ms=metrics.frame_ms.mean,
-            throughput=self._meter.throughput,
-            error_rate=self._meter.error_rate,
-            gc_triggered=metrics.gc_triggered,
-            sessions_cleaned=metrics.sessions_cleaned,
-            memory_optimisations=metrics.memory_optimisations,
-            backpressure_events=metrics.backpressure_events,
-            has_failed=self.phase is Phase.FAILED,
-        )
-
-    # Periodic work
-
-    async def _tick(self) -> None:
-        due = self._clock.now() + TICK_S
-        health_due = due
-        while True:
-            await asyncio.sleep(max(0.0, due - self._clock.now()))
-            now = self._clock.now()
-            lag_s, due = max(0.0, now - due), max(due + TICK_S, now)
-            streams = self.roster.all()
-            parts = self._meter.measure(streams, lag_s, now)
-            self._climb(parts, streams, now)
-            self._collect_if_due(now)
-            if now >= health_due:
-                health_due = now + HEALTH_S
-                event = PipelineHealth(self.status())
-                for stream in streams:
-                    stream.tell(event)
-
-    def _climb(self, parts: LoadParts, streams: list[Stream], now: float) -> None:
-        was = self._ladder.step
-        step = self._ladder.update(parts.load, now)
-        if step is Step.DROP_FRAMES or step is Step.PAUSE_PROCESSING:
-            for stream in streams:
-                if stream.drop_waiting(KEPT_FRAMES):
-                    self._ready_dispatch.wake(stream)
-        if step is was:
-            return
-        self.metrics.backpressure_events += 1
-        self.metrics.backpressure_steps.labels(step.wire_name).inc()
-        self.metrics.step.set(step)
-        log.warning("backpressure", extra={"step": step.wire_name, "load": round(parts.load, 2)})
-        for stream in streams:
-            self._apply_step(stream)
-            if step > was:
-                stream.tell(BackpressureTriggered(step.wire_name, parts.load, stream.buffered_ms))
-            else:
-                stream.tell(BackpressureRecovered(step.wire_name, parts.load))
-
-    def _apply_step(self, stream: Stream) -> None:
-        factors = {Step.NONE: 1, Step.REDUCE_QUALITY: 3, Step.DROP_FRAMES: 0, Step.PAUSE_PROCESSING: 0}
-        stream.session.slow_partials(factors[self._ladder.step])
-
-    def _collect_if_due(self, now: float) -> None:
-        limit = self.options.memory.gc_trigger_mb
-        if self._meter.memory_mb < limit or now - self._collected_at < COLLECT_EVERY_S:
-            return
-        self._collected_at = now
-        self.metrics.gc_triggered += 1
-        self._memory.collect()
-        self._memory.trim()
-
-    async def _clean_up(self) -> None:
-        while True:
-            await asyncio.sleep(self.options.sessions.cleanup_interval_s)
-            self._end_expired()
-
-    def _end_expired(self) -> int:
-        expired: list[tuple[Stream, EndReason]] = self.roster.expired(self._clock.now())
-        for stream, reason in expired:
-            stream.stop(reason)
-        self.metrics.sessions_cleaned += len(expired)
-        return len(expired)

@@ -106,7 +106,7 @@ class Lane(Generic[R, A]):
         """An answer for each job. What the engine cannot bear costs the others of its batch a repetition, no more."""
         try:
             return self._answers(batch)
-        except Exception as error:  # noqa: BLE001  the border to the engine: whatever it raises is the jobs' answer
+        except Exception as error:  # the border to the engine: whatever it raises is the jobs' answer
             if len(batch) == 1:
                 log.error("engine_failed", exc_info=error, extra={"lane": self.name})
                 return [_as_ours(self.name, error)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from alfred_voice.clock import Clock
 from alfred_voice.pipeline.backpressure import LoadParts
@@ -11,18 +11,37 @@ from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.memory import Memory
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
-from alfred_voice.pipeline.stream import Stream
+from alfred_voice.pipeline.stream import FRAME_MS, Stream
 
 
 FRAME_TARGETS = 4
 """A window that has waited four times the target counts as full load."""
 FINAL_LIMIT_S = 1.0
-TURN_LIMIT_S = 1.0
+TURN_LIMIT_S = 2.0
+"""By then a turn ends whatever the model says."""
 PARTIAL_LIMIT_S = 1.0
 LOOP_LIMIT_S = 0.1
+LOOP_GRAIN_S = 0.002
+"""By so much a timer is late when nothing is to be done: its clock has milliseconds, and the system wakes us when it
+can."""
+LOOP_SMOOTHING = 0.2
+"""Weight of the newest lag."""
 MEMORY_EVERY_S = 0.5
-RATE_WINDOW_S = 60.0
+ERROR_WINDOW_S = 60.0
+FRAME_TIME_WINDOW_S = 10.0
 THROUGHPUT_WINDOW_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What has been counted up to a moment."""
+
+    at: float
+    frames: int = 0
+    windows_timed: int = 0
+    window_ms: float = 0.0
+    requests: int = 0
+    failed: int = 0
 
 
 class LoadMeter:
@@ -38,8 +57,7 @@ class LoadMeter:
         self.memory_mb = memory.resident_mb()
         self._memory_at = float("-inf")
         self._lag_s = 0.0
-        # (time, frames processed, requests, failed requests)
-        self._history: deque[tuple[float, int, int, int]] = deque()
+        self._history: deque[Totals] = deque((Totals(self.started_at),))
 
     def watch(self, dispatch: Dispatch) -> None:
         """Measure these lanes from now on."""
@@ -49,51 +67,71 @@ class LoadMeter:
         """Take the figures of this moment; ``lag_s`` is by how much the event loop was late."""
         if self._dispatch is None:
             return self.parts
-        dispatch, options = self._dispatch, self._options
         if now - self._memory_at >= MEMORY_EVERY_S:
             self._memory_at, self.memory_mb = now, self._memory.resident_mb()
-        # A single late turn is no load; a loop that is late again and again is.
-        self._lag_s += (lag_s - self._lag_s) * 0.2
-        dispatch.detect_queue.speakers = sum(stream.is_sending(now) for stream in streams)
-        trigger, limit = options.memory.gc_trigger_mb, options.memory.limit_mb
-        self.parts = LoadParts(
-            queue=max((s.frames_queued for s in streams if s.transport != "http"), default=0)
-            / options.pipeline.queue_frames,
-            frame_time=dispatch.detect_queue.age_s(now) * 1000 / (FRAME_TARGETS * options.pipeline.frame_target_ms),
+        # A single late turn, however late, is no load; a loop that is late again and again is.
+        lag_s = min(max(0.0, lag_s - LOOP_GRAIN_S), 2 * LOOP_LIMIT_S)
+        self._lag_s += (lag_s - self._lag_s) * LOOP_SMOOTHING
+        self._dispatch.detect_queue.speakers = sum(stream.is_sending(now) for stream in streams)
+        self.parts = self._weigh(self._dispatch, streams, now)
+        self._note_totals(now)
+        self._publish(self._dispatch, streams, now)
+        return self.parts
+
+    def _weigh(self, dispatch: Dispatch, streams: list[Stream], now: float) -> LoadParts:
+        pipeline, memory = self._options.pipeline, self._options.memory
+        # To wait for company up to the deadline is the plan.
+        late_ms = max(0.0, dispatch.detect_queue.age_s(now) * 1000 - pipeline.batch_deadline_ms)
+        waited_s = max((stream.waiting_s(now) for stream in streams), default=0.0)
+        return LoadParts(
+            queue=waited_s * 1000 / (pipeline.queue_frames * FRAME_MS),
+            frame_time=late_ms / (FRAME_TARGETS * pipeline.frame_target_ms),
             finals=dispatch.transcribe_queue.age_s(now) / FINAL_LIMIT_S,
             turns=dispatch.judge_queue.age_s(now) / TURN_LIMIT_S,
             partials=dispatch.transcribe_queue.partial_age_s(now) / PARTIAL_LIMIT_S,
             loop=self._lag_s / LOOP_LIMIT_S,
-            memory=max(0.0, (self.memory_mb - trigger) / max(1, limit - trigger)),
+            memory=max(0.0, (self.memory_mb - memory.gc_trigger_mb) / max(1, memory.limit_mb - memory.gc_trigger_mb)),
         )
-        self._note_rates(now)
-        self._publish(streams, now)
-        return self.parts
 
-    def _note_rates(self, now: float) -> None:
+    def _note_totals(self, now: float) -> None:
         metrics = self._metrics
-        self._history.append((now, metrics.frames_processed, metrics.requests, metrics.failed_requests))
-        while now - self._history[0][0] > RATE_WINDOW_S:
+        self._history.append(
+            Totals(
+                now,
+                metrics.frames_processed,
+                metrics.windows_timed,
+                metrics.window_ms_total,
+                metrics.requests,
+                metrics.failed_requests,
+            )
+        )
+        while now - self._history[0].at > ERROR_WINDOW_S:
             self._history.popleft()
+
+    def _span(self, seconds: float) -> tuple[Totals, Totals]:
+        """The oldest totals that are no older than ``seconds`` before the newest, and the newest."""
+        newest = self._history[-1]
+        return next(totals for totals in self._history if newest.at - totals.at <= seconds), newest
 
     @property
     def throughput(self) -> float:
         """Frames a second, over the last two seconds."""
-        if not self._history:
-            return 0.0
-        newest = self._history[-1]
-        start = next(entry for entry in self._history if newest[0] - entry[0] <= THROUGHPUT_WINDOW_S)
-        seconds = newest[0] - start[0]
-        return (newest[1] - start[1]) / seconds if seconds > 0 else 0.0
+        start, end = self._span(THROUGHPUT_WINDOW_S)
+        return (end.frames - start.frames) / (end.at - start.at) if end.at > start.at else 0.0
+
+    @property
+    def frame_time_ms(self) -> float:
+        """How long a window took on average, over the last ten seconds; 0 when there was none."""
+        start, end = self._span(FRAME_TIME_WINDOW_S)
+        windows = end.windows_timed - start.windows_timed
+        return (end.window_ms - start.window_ms) / windows if windows else 0.0
 
     @property
     def error_rate(self) -> float:
         """Failed requests to the engines in a hundred, over the last minute."""
-        if not self._history:
-            return 0.0
-        oldest, newest = self._history[0], self._history[-1]
-        requests = newest[2] - oldest[2]
-        return 100 * (newest[3] - oldest[3]) / requests if requests else 0.0
+        start, end = self._span(ERROR_WINDOW_S)
+        requests = end.requests - start.requests
+        return 100 * (end.failed - start.failed) / requests if requests else 0.0
 
     def describe(self) -> dict[str, float]:
         """The parts as JSON."""
@@ -101,13 +139,12 @@ class LoadMeter:
             "event_loop_lag_ms": round(self._lag_s * 1000, 2)
         }
 
-    def _publish(self, streams: list[Stream], now: float) -> None:
+    def _publish(self, dispatch: Dispatch, streams: list[Stream], now: float) -> None:
         metrics = self._metrics
         for name, value in asdict(self.parts).items():
             metrics.load.labels(name).set(value)
         metrics.load.labels("total").set(self.parts.load)
         metrics.loop_lag.set(self._lag_s)
         metrics.queued.set(sum(stream.frames_queued for stream in streams))
-        if self._dispatch is not None:
-            for lane in self._dispatch.lanes:
-                metrics.lane_age.labels(lane.name).set(lane.queue.age_s(now))
+        for lane in dispatch.lanes:
+            metrics.lane_age.labels(lane.name).set(lane.queue.age_s(now))

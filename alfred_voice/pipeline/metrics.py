@@ -127,6 +127,12 @@ class Metrics:
             buckets=RESPONSE_BUCKETS,
             registry=registry,
         )
+        self.turn_seconds = Histogram(
+            "alfred_turn_latency_seconds",
+            "From the last speech sample's arrival to the end of the turn being told",
+            buckets=RESPONSE_BUCKETS,
+            registry=registry,
+        )
         self.interruption_seconds = Histogram(
             "alfred_interruption_latency_seconds",
             "From the first sample of speech over the daemon's own to its being stopped",
@@ -187,6 +193,7 @@ class Metrics:
     def record_turn(self, latency_ms: float, reason: str) -> None:
         """Note the end of a turn."""
         self.turn_ms.add(latency_ms)
+        self.turn_seconds.observe(latency_ms / 1000)
         self.turns.labels(reason).inc()
 
     def record_processed(self, frames: int) -> None:

@@ -10,6 +10,10 @@ from alfred_voice.pipeline.options import SessionsOptions
 from alfred_voice.pipeline.stream import Stream
 
 
+STOP_PATIENCE_S = 60.0
+"""How long a session that was told to stop may take over its last finals: an engine that hangs must not keep it."""
+
+
 class Roster:
     """All open sessions by name, and a row in the detector's state for each."""
 
@@ -35,7 +39,7 @@ class Roster:
         if session_id in self._streams:
             raise SessionBusy(f"session {session_id!r} is open already; end it first or choose another session_id")
 
-    def take_row(self) -> int:
+    def _take_row(self) -> int:
         """The lowest row that no session has, so that the detector's state stays small."""
         if self._free_rows:
             return heapq.heappop(self._free_rows)
@@ -43,7 +47,8 @@ class Roster:
         return self._rows - 1
 
     def add(self, stream: Stream) -> None:
-        """Enter a session."""
+        """Enter a session and give it a row."""
+        stream.row = self._take_row()
         self._streams[stream.session_id] = stream
 
     def remove(self, stream: Stream) -> bool:
@@ -70,11 +75,21 @@ class Roster:
         return list(self._streams.values())
 
     def expired(self, now: float) -> list[tuple[Stream, EndReason]]:
-        """The sessions that have lived too long or been silent too long, with the reason."""
+        """The open sessions that have lived too long or been silent too long, with the reason."""
         found: list[tuple[Stream, EndReason]] = []
         for stream in self._streams.values():
+            if stream.stopped_at is not None:
+                continue
             if now - stream.opened_at >= self._options.max_duration_s:
                 found.append((stream, "max_duration"))
-            elif now - stream.last_active >= self._options.idle_timeout_s:
+            elif stream.idle_s(now) >= self._options.idle_timeout_s:
                 found.append((stream, "idle"))
         return found
+
+    def stuck(self, now: float) -> list[Stream]:
+        """The sessions that were told to stop long ago and still wait for an engine."""
+        return [
+            stream
+            for stream in self._streams.values()
+            if stream.stopped_at is not None and now - stream.stopped_at >= STOP_PATIENCE_S
+        ]

@@ -12,21 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from alfred_voice.audio.level import rms_dbfs
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, SessionEnded
-from alfred_voice.events import (
-    EndReason,
-    ErrorRaised,
-    Event,
-    FinalTranscription,
-    Interrupted,
-    Pong,
-    SessionFinished,
-    TurnCompleted,
-    WarningRaised,
-)
+from alfred_voice.events import EndReason, ErrorRaised, Event, Pong, SessionFinished, WarningRaised
 from alfred_voice.models.engine import Float32, Int16
-from alfred_voice.pipeline.metrics import Metrics, Recent
+from alfred_voice.pipeline.account import Account
+from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.results import Transcript, TurnJudgement
@@ -38,6 +30,8 @@ from alfred_voice.session.settings import SessionSettings
 FRAME_MS = 20
 SPEAKING_WITHIN_S = 0.1
 """A session that sent audio within this time is one that a batch may wait for."""
+QUIET_DBFS = -60.0
+"""Below this nobody speaks: 33 of 32768, the noise of a line on which nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +59,6 @@ class StreamParts:
     wake: Callable[[Stream], None]
     """Asks for :meth:`Stream.advance` to be called soon."""
     transport: str
-    row: int
-    """The session's row in the detector's state."""
     queue_frames: int
 
 
@@ -77,21 +69,20 @@ class Stream:
         self.settings: SessionSettings = parts.session.settings
         self.session_id = self.settings.session_id
         self.transport = parts.transport
-        self.row = parts.row
+        self.row = -1
+        """The session's row in the detector's state, which the roster gives it."""
         self.session = parts.session
         self.opened_at = self.last_active = parts.clock.now()
         self.last_audio = float("-inf")
         self._parts = parts
         self._queue: deque[tuple[Int16, float] | _Flush | _Stop] = deque()
         self._frames_queued = 0
-        self._stopping = False
         self._changed = asyncio.Event()
         self._outbox = parts.outbox
-        self._voice = parts.voice(self.tell)
-        self._processed = 0
-        self._last_text = ""
-        self._final_ms = Recent(64)
-        self._turn_ms = Recent(64)
+        self._account = Account(parts.metrics)
+        self._voice = parts.voice(self._tell_of_speech)
+        self.stopped_at: float | None = None
+        """When the session was told to stop; None while it is open."""
         self.end_reason: str | None = None
         """What ended the session, ``gone`` when the client left without a word."""
 
@@ -103,8 +94,7 @@ class Stream:
         Raises:
             SessionEnded: the session has been told to stop.
         """
-        if self._stopping:
-            raise SessionEnded(f"session {self.session_id!r} has ended; open a new one")
+        self._check_open()
         now = self._parts.clock.now()
         self.last_active = self.last_audio = now
         self._queue.append((frame, now))
@@ -116,8 +106,8 @@ class Stream:
         return self._frames_queued < self._parts.queue_frames
 
     async def room(self) -> None:
-        """Wait until another frame may wait, or the session is over."""
-        await self._until(lambda: self.has_room() or self.ended)
+        """Wait until another frame may wait, or the session has been told to stop."""
+        await self._until(lambda: self.has_room() or self.stopped_at is not None)
 
     def speak(
         self, text: str, voice: str | None = None, speed: float | None = None, speech_id: int | None = None
@@ -129,8 +119,7 @@ class Stream:
             Overloaded: too many speeches wait.
             SessionEnded: the session has been told to stop.
         """
-        if self._stopping:
-            raise SessionEnded(f"session {self.session_id!r} has ended; open a new one")
+        self._check_open()
         self._touch()
         self._voice.speak(text, voice, speed, speech_id)
 
@@ -141,17 +130,20 @@ class Stream:
 
     def flush(self) -> None:
         """End the open utterance behind the frames that have been put, and finalise it."""
+        if self.stopped_at is not None:
+            return
         self._touch()
         self._queue.append(_Flush())
         self._parts.wake(self)
 
     def stop(self, reason: EndReason = "stop") -> None:
         """Work off what has been put, deliver every event that is owed, then ``sessionEnded``."""
-        if self._stopping:
+        if self.stopped_at is not None:
             return
-        self._stopping = True
+        self.stopped_at = self._parts.clock.now()
         self._voice.cancel()
         self._queue.append(_Stop(reason))
+        self._changed.set()
         self._parts.wake(self)
 
     def ping(self, id: str | int | None) -> None:  # noqa: A002  the field's name on the wire
@@ -194,8 +186,6 @@ class Stream:
 
     def end_now(self, reason: EndReason) -> None:
         """End the session without waiting for anything; the client can still take what has been told."""
-        self._stopping = True
-        self._voice.cancel()
         self._lose_queue()
         self.session.end(reason)
         self._pass_on_events()
@@ -213,19 +203,37 @@ class Stream:
         if self.ended:
             self._pass_on_events()
             return []
+        requests: list[Request] = []
+        while True:
+            self._give(now)
+            requests += self.session.take_requests(now)
+            # Unless something is out, whose answer brings us here again, what still waits would wait for ever.
+            if not self._queue or self.ended or not self.session.is_settled:
+                break
+        self._pass_on_events()
+        return requests
+
+    def _give(self, now: float) -> None:
+        """Give the session frames until it has enough, or a mark.
+
+        A mark is given when all before it has been judged, and nothing behind it before it has been heeded.
+        """
         session = self.session
         while self._queue and session.has_appetite:
-            match self._queue.popleft():
+            item = self._queue[0]
+            if not isinstance(item, tuple) and not session.is_settled:
+                return
+            self._queue.popleft()
+            match item:
                 case _Flush():
                     session.receive_flush()
+                    return
                 case _Stop(reason):
                     session.receive_stop(reason, now)
+                    return
                 case frame, arrival:
                     self._frames_queued -= 1
                     session.receive_frame(frame, arrival)
-        requests = session.take_requests(now)
-        self._pass_on_events()
-        return requests
 
     def receive(
         self, request: Request, answer: Float32 | Transcript | TurnJudgement | AlfredVoiceError, now: float
@@ -257,25 +265,24 @@ class Stream:
 
     def fail(self, error: AlfredVoiceError) -> None:
         """End the session at once because of an error."""
-        self._stopping = True
-        self._voice.cancel()
         self._lose_queue()
         self.session.fail(error)
         self._pass_on_events()
+        self._parts.wake(self)
 
     def drop_waiting(self, keep: int) -> int:
-        """Drop the oldest waiting frames but ``keep``, while the session says nothing; returns how many."""
+        """Drop the oldest waiting frames but ``keep``, while nobody speaks in them; returns how many."""
         excess = self._frames_queued - keep
-        if excess <= 0 or self.session.has_open_utterance:
+        if excess <= 0 or self.ended or self.session.has_open_utterance:
             return 0
         dropped = 0
-        while dropped < excess and isinstance(self._queue[0], tuple):
+        while dropped < excess and _is_quiet(self._queue[0]):
             self._queue.popleft()
             dropped += 1
         self._frames_queued -= dropped
         if dropped:
             self.session.receive_gap(dropped, self._parts.clock.now())
-            self._parts.metrics.frames.labels("dropped").inc(dropped)
+            self._account.note_dropped(self.session.stats.frames_dropped)
             self.tell(WarningRaised("audio_dropped", f"{dropped * FRAME_MS} ms of silence were dropped under load"))
         return dropped
 
@@ -289,9 +296,18 @@ class Stream:
         """Audio that waits."""
         return float(self._frames_queued * FRAME_MS)
 
+    def waiting_s(self, now: float) -> float:
+        """How long the oldest of them has waited."""
+        oldest = next((item[1] for item in self._queue if isinstance(item, tuple)), now)
+        return now - oldest
+
     def is_sending(self, now: float) -> bool:
         """Whether audio has come a moment ago."""
         return now - self.last_audio < SPEAKING_WITHIN_S
+
+    def idle_s(self, now: float) -> float:
+        """How long neither side has had anything to say: no audio, no message, no speech of the daemon's."""
+        return 0.0 if self._voice.is_speaking else now - self.last_active
 
     def status(self) -> dict[str, Any]:
         """State, counters, ages and latencies, for people and tools."""
@@ -305,7 +321,7 @@ class Stream:
             "encoding": self.settings.encoding,
             "language": self.settings.language,
             "age_s": round(now - self.opened_at, 1),
-            "idle_s": round(now - self.last_active, 1),
+            "idle_s": round(self.idle_s(now), 1),
             "stream_ms": round(self.session.stream_ms, 1),
             "frames_received": stats.frames_received + self._frames_queued,
             "frames_processed": stats.frames_processed,
@@ -314,8 +330,8 @@ class Stream:
             "buffered_ms": self.buffered_ms,
             "utterances": stats.utterances,
             "speech_ms": round(stats.speech_ms, 1),
-            "last_text": self._last_text,
-            "latency_ms": {"final": self._final_ms.summary(), "turn": self._turn_ms.summary()},
+            "last_text": self._account.last_text,
+            "latency_ms": self._account.latencies(),
             "events_waiting": len(self._outbox),
             "events_superseded": self._outbox.superseded,
         }
@@ -323,51 +339,48 @@ class Stream:
     def _state(self) -> str:
         if self.ended:
             return "ended"
-        if self._stopping:
+        if self.stopped_at is not None:
             return "stopping"
         return "speaking" if self.session.is_speaking else "listening"
 
     def _touch(self) -> None:
         self.last_active = self._parts.clock.now()
 
+    def _check_open(self) -> None:
+        if self.stopped_at is not None:
+            raise SessionEnded(f"session {self.session_id!r} has ended; open a new one")
+
+    def _tell_of_speech(self, event: Event) -> None:
+        self._touch()
+        self.tell(event)
+
     def _lose_queue(self) -> None:
+        """Be silent, take nothing more, and count as lost what waits."""
+        if self.stopped_at is None:
+            self.stopped_at = self._parts.clock.now()
+        self._voice.cancel()
         self.session.receive_loss(self._frames_queued)
-        self._parts.metrics.frames.labels("dropped").inc(self._frames_queued)
         self._frames_queued = 0
         self._queue.clear()
 
     def _pass_on_events(self) -> None:
         for event in self.session.take_events():
-            self._note(event)
+            self._account.note(event)
             self._outbox.put(event)
             if isinstance(event, SessionFinished):
-                self._outbox.close()
-        processed = self.session.frames_processed
-        if processed != self._processed:
-            self._parts.metrics.record_processed(processed - self._processed)
-            self._processed = processed
-        self._changed.set()
-
-    def _note(self, event: Event) -> None:
-        metrics = self._parts.metrics
-        match event:
-            case FinalTranscription():
-                self._last_text = event.text or self._last_text
-                self._final_ms.add(event.latency_ms)
-                metrics.record_final(event.latency_ms, has_words=bool(event.text))
-            case TurnCompleted():
-                self._turn_ms.add(event.latency_ms)
-                metrics.record_turn(event.latency_ms, event.reason)
-            case Interrupted():
-                metrics.interruption_seconds.observe(max(0.0, event.latency_ms / 1000))
-            case ErrorRaised():
-                metrics.errors.labels(event.code).inc()
-            case SessionFinished():
                 self.end_reason = self.end_reason or event.reason
-            case _:
-                pass
+        self._account.note_processed(self.session.frames_processed)
+        if self.ended:
+            self._outbox.close()
+            self._account.close(self.session.stats)
+        self._changed.set()
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while not holds():
             self._changed.clear()
             await self._changed.wait()
+
+
+def _is_quiet(item: tuple[Int16, float] | _Flush | _Stop) -> bool:
+    """Whether it is a frame in which nobody speaks."""
+    return isinstance(item, tuple) and rms_dbfs(item[0]) < QUIET_DBFS

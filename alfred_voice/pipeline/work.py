@@ -133,6 +133,13 @@ class TranscribeQueue:
         self._length += 1
         heapq.heappush(self._heap, (urgency, next(self._order), place))
 
+    def drop_partials(self) -> None:
+        """Let all partials go that wait: there is no time for them."""
+        for place in self._partials.values():
+            place.job = None
+        self._length -= len(self._partials)
+        self._partials.clear()
+
     def delay_s(self, now: float) -> float | None:
         """No wait: clips are batched as they have gathered while the engine was busy."""
         return 0.0 if self._length else None

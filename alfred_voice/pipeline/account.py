@@ -1,0 +1,64 @@
+"""What one session has told and done, noted as it happens: for its own status and for the daemon's figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alfred_voice.events import ErrorRaised, Event, FinalTranscription, Interrupted, SessionStats, TurnCompleted
+from alfred_voice.pipeline.metrics import Metrics, Recent
+
+
+NEWEST = 64
+"""How many of the newest latencies the session's own figures are drawn from."""
+
+
+class Account:
+    """One session's figures; every frame is counted in the daemon's exactly once."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._processed = 0
+        self._dropped = 0
+        self._final_ms = Recent(NEWEST)
+        self._turn_ms = Recent(NEWEST)
+        self.last_text = ""
+        """The newest final that had words."""
+
+    def note(self, event: Event) -> None:
+        """Note what the client is told."""
+        metrics = self._metrics
+        match event:
+            case FinalTranscription():
+                self.last_text = event.text or self.last_text
+                self._final_ms.add(event.latency_ms)
+                metrics.record_final(event.latency_ms, has_words=bool(event.text))
+            case TurnCompleted():
+                self._turn_ms.add(event.latency_ms)
+                metrics.record_turn(event.latency_ms, event.reason)
+            case Interrupted():
+                metrics.interruption_seconds.observe(max(0.0, event.latency_ms / 1000))
+            case ErrorRaised():
+                metrics.errors.labels(event.code).inc()
+            case _:
+                pass
+
+    def note_processed(self, in_all: int) -> None:
+        """Note how many frames have been judged up to now."""
+        if in_all != self._processed:
+            self._metrics.record_processed(in_all - self._processed)
+            self._processed = in_all
+
+    def note_dropped(self, in_all: int) -> None:
+        """Note how many frames have been dropped up to now."""
+        if in_all != self._dropped:
+            self._metrics.frames.labels("dropped").inc(in_all - self._dropped)
+            self._dropped = in_all
+
+    def close(self, stats: SessionStats) -> None:
+        """Bring the daemon's figures up to the session's last ones."""
+        self.note_processed(stats.frames_processed)
+        self.note_dropped(stats.frames_dropped)
+
+    def latencies(self) -> dict[str, Any]:
+        """The newest latencies as JSON."""
+        return {"final": self._final_ms.summary(), "turn": self._turn_ms.summary()}

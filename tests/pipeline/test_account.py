@@ -1,0 +1,72 @@
+"""One session's figures, and their share in the daemon's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from alfred_voice.events import ErrorRaised, FinalTranscription, Interrupted, Pong, SessionStats, TurnCompleted
+from alfred_voice.pipeline.account import NEWEST, Account
+from alfred_voice.pipeline.metrics import Metrics
+
+
+def final(text: str, latency_ms: float = 100.0) -> FinalTranscription:
+    return FinalTranscription(0, text, 0.0, 1.0, (), "en", "scripted", 0.9, 1.0, latency_ms)
+
+
+@pytest.fixture
+def account(metrics: Metrics) -> Account:
+    return Account(metrics)
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    return metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def test_the_newest_text_with_words_is_kept(account: Account) -> None:
+    for text in ("one", "two", ""):
+        account.note(final(text))
+    assert account.last_text == "two"
+
+
+def test_latencies_are_the_sessions_own_and_the_daemons(account: Account, metrics: Metrics) -> None:
+    other = Account(metrics)
+    account.note(final("one", 100.0))
+    account.note(TurnCompleted(0, 0.9, 0.0, 200.0, "model", 300.0))
+    other.note(final("two", 500.0))
+    nothing: dict[str, Any] = {"count": 0, "p50": 0.0, "p95": 0.0, "max": 0.0}
+    assert account.latencies()["final"] == {"count": 1, "p50": 100.0, "p95": 100.0, "max": 100.0}
+    assert account.latencies()["turn"]["p50"] == 300.0
+    assert other.latencies()["turn"] == nothing
+    assert metrics.final_ms.summary()["count"] == 2
+    assert metrics.turn_ms.summary()["count"] == 1
+
+
+def test_only_the_newest_latencies_count(account: Account) -> None:
+    for number in range(NEWEST + 10):
+        account.note(final("x", float(number)))
+    assert account.latencies()["final"]["count"] == NEWEST
+    assert account.latencies()["final"]["max"] == NEWEST + 9
+
+
+def test_errors_are_counted_by_code_and_interruptions_timed(account: Account, metrics: Metrics) -> None:
+    account.note(ErrorRaised("audio_malformed", "no", fatal=False))
+    account.note(Interrupted(0.0, 0, 0.0, 250.0))
+    account.note(Interrupted(0.0, 0, 0.0, -1.0))
+    account.note(Pong(1))
+    assert value(metrics, "alfred_errors_total", code="audio_malformed") == 1
+    assert value(metrics, "alfred_interruption_latency_seconds_count") == 2
+    assert value(metrics, "alfred_interruption_latency_seconds_sum") == pytest.approx(0.25)
+
+
+def test_every_frame_is_counted_once_however_often_it_is_told(account: Account, metrics: Metrics) -> None:
+    for processed in (0, 3, 3, 7):
+        account.note_processed(processed)
+    account.note_dropped(2)
+    account.note_dropped(2)
+    for _ in range(2):
+        account.close(SessionStats(15, 10, 5, 1, 0.0))
+    assert value(metrics, "alfred_audio_frames_total", fate="processed") == 10
+    assert value(metrics, "alfred_audio_frames_total", fate="dropped") == 5
+    assert metrics.frames_processed == 10

@@ -1,0 +1,121 @@
+"""What operators read: text that Prometheus can parse, and the figures that the daemon itself draws on."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import Metric, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics, Recent
+
+
+def families(metrics: Metrics) -> dict[str, Metric]:
+    text = generate_latest(metrics.registry).decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(name, labels)
+
+
+def test_the_registry_is_text_that_prometheus_parses(metrics: Metrics) -> None:
+    found = families(metrics)
+    ours = {name for name in found if name.startswith("alfred_") and not name.endswith("_created")}
+    assert ours == {
+        "alfred_build_info", "alfred_sessions_active", "alfred_sessions", "alfred_sessions_refused",
+        "alfred_audio_frames", "alfred_frame_processing_seconds", "alfred_stt_final_latency_seconds",
+        "alfred_interruption_latency_seconds", "alfred_turns", "alfred_turn_latency_seconds",
+        "alfred_utterances", "alfred_errors",
+        "alfred_backpressure_changes", "alfred_backpressure_step", "alfred_load_ratio", "alfred_audio_queue_frames",
+        "alfred_event_loop_lag_seconds", "alfred_lane_queue_age_seconds", "alfred_lane_batch_jobs",
+        "alfred_lane_batch_seconds", "alfred_lane_wait_seconds", "alfred_lane_failures",
+    }  # fmt: skip
+    assert all(family.documentation for family in found.values())
+    assert value(metrics, "alfred_build_info", version="1.2.3") == 1
+
+
+def test_the_registry_is_openmetrics_too(metrics: Metrics) -> None:
+    text = generate_openmetrics(metrics.registry).decode()  # type: ignore[no-untyped-call]
+    names = {family.name for family in parse_openmetrics(text)}  # type: ignore[no-untyped-call]
+    assert "alfred_build" in names
+    assert "alfred_audio_frames" in names
+
+
+def test_two_daemons_in_a_process_count_apart() -> None:
+    one, other = Metrics("a"), Metrics("b")
+    one.record_processed(3)
+    assert value(one, "alfred_audio_frames_total", fate="processed") == 3
+    assert value(other, "alfred_audio_frames_total", fate="processed") is None
+
+
+def test_finals_turns_and_frames_are_counted_where_they_belong(metrics: Metrics) -> None:
+    metrics.record_final(250.0, has_words=True)
+    metrics.record_final(150.0, has_words=False)
+    metrics.record_turn(300.0, "model")
+    metrics.record_processed(5)
+    assert value(metrics, "alfred_utterances_total", outcome="words") == 1
+    assert value(metrics, "alfred_utterances_total", outcome="empty") == 1
+    assert value(metrics, "alfred_stt_final_latency_seconds_sum") == pytest.approx(0.4)
+    assert value(metrics, "alfred_turns_total", reason="model") == 1
+    assert value(metrics, "alfred_turn_latency_seconds_sum") == pytest.approx(0.3)
+    assert value(metrics, "alfred_audio_frames_total", fate="processed") == 5
+    assert metrics.frames_processed == 5
+    assert metrics.final_ms.summary()["p50"] == 200.0
+
+
+def test_a_windows_time_is_its_share_of_its_questions_time(metrics: Metrics) -> None:
+    metrics.record_windows(4, 20.0)
+    assert value(metrics, "alfred_frame_processing_seconds_sum") == pytest.approx(0.005)
+    assert (metrics.windows_timed, metrics.window_ms_total) == (4, 20.0)
+    assert metrics.frame_ms.mean == 5.0
+
+
+def test_a_lane_counts_its_batches_waits_and_failures(metrics: Metrics) -> None:
+    lane = LaneMetrics("stt", metrics)
+    lane.record_batch(3, 0.5, [0.1, 0.3, 0.2])
+    lane.record_failures(0)
+    lane.record_batch(1, 0.25, [0.0])
+    lane.record_failures(1)
+    assert lane.describe() == {
+        "jobs": 4,
+        "batches": 2,
+        "failures": 1,
+        "busy_s": 0.75,
+        "batch_size": {"count": 2, "p50": 2.0, "p95": 2.9, "max": 3},
+        "wait_ms": {"count": 2, "p50": 150.0, "p95": 285.0, "max": 300.0},
+    }
+    assert (metrics.requests, metrics.failed_requests) == (4, 1)
+    assert value(metrics, "alfred_lane_batch_jobs_sum", lane="stt") == 4
+    assert value(metrics, "alfred_lane_wait_seconds_sum", lane="stt") == pytest.approx(0.3)
+    assert value(metrics, "alfred_lane_failures_total", lane="stt") == 1
+
+
+def test_nothing_recent_is_all_zeros() -> None:
+    assert Recent().summary() == {"count": 0, "p50": 0.0, "p95": 0.0, "max": 0.0}
+    assert Recent().mean == 0.0
+
+
+def test_one_value_is_its_own_median_and_maximum() -> None:
+    recent = Recent()
+    recent.add(7.0)
+    assert recent.summary() == {"count": 1, "p50": 7.0, "p95": 7.0, "max": 7.0}
+
+
+@given(st.lists(st.floats(0, 1000), min_size=2, max_size=40), st.integers(1, 20))
+def test_only_the_newest_values_count(values: list[float], size: int) -> None:
+    recent = Recent(size)
+    for each in values:
+        recent.add(each)
+    newest = values[-size:]
+    summary = recent.summary()
+    assert summary["count"] == len(newest)
+    assert summary["p50"] == pytest.approx(statistics.median(newest), abs=1e-3)
+    assert summary["max"] == pytest.approx(max(newest), abs=1e-3)
+    assert summary["p50"] - 1e-3 <= summary["p95"] <= summary["max"] + 1e-3
+    assert recent.mean == pytest.approx(statistics.fmean(newest))

@@ -1,0 +1,158 @@
+"""Who is here: names, limits, rows, and who has been here too long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
+from alfred_voice.pipeline.options import SessionsOptions
+from alfred_voice.pipeline.roster import STOP_PATIENCE_S, Roster
+from alfred_voice.pipeline.stream import Stream
+
+
+@dataclass(eq=False)
+class Guest:
+    """What the roster knows of a stream."""
+
+    session_id: str
+    opened_at: float = 0.0
+    last_active: float = 0.0
+    stopped_at: float | None = None
+    row: int = -1
+
+    def idle_s(self, now: float) -> float:
+        return now - self.last_active
+
+
+def guest(session_id: str = "a", **known: Any) -> Stream:
+    return cast("Stream", Guest(session_id, **known))
+
+
+@pytest.fixture
+def roster() -> Roster:
+    return Roster(SessionsOptions(max_concurrent=3, max_duration_s=100, idle_timeout_s=10))
+
+
+def test_who_was_added_is_found_and_who_was_removed_is_not(roster: Roster) -> None:
+    one = guest("one")
+    roster.add(one)
+    assert roster.get("one") is one
+    assert roster.all() == [one]
+    assert len(roster) == 1
+    assert roster.remove(one)
+    with pytest.raises(UnknownSession, match="'one'"):
+        roster.get("one")
+    assert len(roster) == 0
+
+
+def test_a_name_that_a_stranger_made_up_is_shortened(roster: Roster) -> None:
+    with pytest.raises(UnknownSession) as caught:
+        roster.get("x" * 10_000)
+    assert len(str(caught.value)) < 300
+
+
+def test_removing_twice_is_told_and_frees_one_row(roster: Roster) -> None:
+    one = guest("one")
+    roster.add(one)
+    assert roster.remove(one)
+    assert not roster.remove(one)
+    rows = []
+    for name in "abc":
+        roster.add(newcomer := guest(name))
+        rows.append(newcomer.row)
+    assert sorted(rows) == [0, 1, 2]
+
+
+def test_a_namesake_does_not_remove_who_is_here(roster: Roster) -> None:
+    here = guest("same")
+    roster.add(here)
+    assert not roster.remove(guest("same"))
+    assert roster.get("same") is here
+
+
+def test_a_name_is_taken_while_its_session_is_open(roster: Roster) -> None:
+    roster.check_free("one")
+    roster.add(guest("one"))
+    with pytest.raises(SessionBusy, match="'one'"):
+        roster.check_free("one")
+    roster.check_free("two")
+
+
+def test_there_is_room_up_to_the_limit(roster: Roster) -> None:
+    for name in "abc":
+        roster.check_room()
+        roster.add(guest(name))
+    with pytest.raises(TooManySessions, match="the limit is 3"):
+        roster.check_room()
+    roster.remove(roster.get("b"))
+    roster.check_room()
+
+
+def test_the_lowest_free_row_is_used_again() -> None:
+    roster = Roster(SessionsOptions())
+    guests = [guest(name) for name in "abcd"]
+    for each in guests:
+        roster.add(each)
+    assert [each.row for each in guests] == [0, 1, 2, 3]
+    roster.remove(guests[2])
+    roster.remove(guests[0])
+    later = [guest(name) for name in "xyz"]
+    for each in later:
+        roster.add(each)
+    assert [each.row for each in later] == [0, 2, 4]
+
+
+@given(st.lists(st.one_of(st.just("add"), st.integers(0, 20)), max_size=60))
+def test_no_two_sessions_ever_share_a_row_and_rows_stay_as_few_as_sessions(script: list[object]) -> None:
+    roster = Roster(SessionsOptions())
+    here: list[Stream] = []
+    most = 0
+    for number, entry in enumerate(script):
+        if entry == "add":
+            newcomer = guest(str(number))
+            roster.add(newcomer)
+            here.append(newcomer)
+            most = max(most, len(here))
+        elif isinstance(entry, int) and here:
+            roster.remove(here.pop(entry % len(here)))
+        rows = [each.row for each in here]
+        assert len(set(rows)) == len(rows)
+        assert all(0 <= row < most for row in rows)
+        assert roster.all() == here
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        ({"opened_at": 0.0, "last_active": 99.0}, None),
+        ({"opened_at": -1.0, "last_active": 99.0}, "max_duration"),
+        ({"opened_at": 90.0, "last_active": 89.1}, None),
+        ({"opened_at": 90.0, "last_active": 89.0}, "idle"),
+        ({"opened_at": -500.0, "last_active": -500.0}, "max_duration"),
+        ({"opened_at": -500.0, "last_active": -500.0, "stopped_at": 98.0}, None),
+    ],
+    ids=["young and active", "too long", "silent, not yet too long", "silent too long", "both", "stopping already"],
+)
+def test_who_is_too_long_here_or_too_long_silent_has_expired(
+    roster: Roster, known: dict[str, float], reason: str | None
+) -> None:
+    stream = guest("one", **known)
+    roster.add(stream)
+    assert roster.expired(99.0) == ([(stream, reason)] if reason else [])
+
+
+@pytest.mark.parametrize(
+    ("stopped_at", "is_stuck"), [(None, False), (0.0, True), (0.1, False)], ids=["open", "long ago", "lately"]
+)
+def test_who_was_told_to_stop_long_ago_and_is_still_here_is_stuck(
+    roster: Roster, stopped_at: float | None, is_stuck: bool
+) -> None:
+    stream = guest("one")
+    roster.add(stream)
+    cast("Guest", stream).stopped_at = stopped_at
+    assert roster.stuck(STOP_PATIENCE_S) == ([stream] if is_stuck else [])

@@ -1,0 +1,279 @@
+"""What is done again and again, one tick at a time: the step, the clients' news of it, limits and memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from alfred_voice.clock import ManualClock
+from alfred_voice.events import BackpressureRecovered, BackpressureTriggered, PipelineHealth, SessionFinished
+from alfred_voice.pipeline import upkeep as upkeep_module
+from alfred_voice.pipeline.backpressure import Step
+from alfred_voice.pipeline.memory import Memory
+from alfred_voice.pipeline.options import BackpressureOptions, CoordinatorOptions, MemoryOptions, SessionsOptions
+from alfred_voice.pipeline.roster import STOP_PATIENCE_S
+from alfred_voice.pipeline.upkeep import COLLECT_EVERY_S, KEPT_FRAMES, Upkeep
+
+
+FRAME = np.zeros(320, np.int16)
+LATE_S = 10.0
+"""A lag of the loop that is full load after a few ticks."""
+
+
+class Bench:
+    """A pipeline whose ticks a test makes."""
+
+    def __init__(self, house: Any, clock: ManualClock) -> None:
+        self.house = house
+        self.clock = clock
+        self.upkeep: Upkeep = house.coordinator._upkeep
+
+    def tick(self, count: int = 1, *, lag_s: float = 0.0) -> None:
+        for _ in range(count):
+            self.clock.advance(0.1)
+            self.upkeep.tick(lag_s, self.clock.now())
+
+    def climb_to(self, step: Step) -> None:
+        for _ in range(100):
+            if self.upkeep.step is step:
+                return
+            self.tick(lag_s=LATE_S)
+        raise AssertionError(f"never got to {step}")
+
+
+MakeBench = Callable[..., Awaitable[Bench]]
+
+
+@pytest.fixture
+async def make_bench(
+    make_house: Callable[..., Awaitable[Any]], options: CoordinatorOptions, clock: ManualClock
+) -> MakeBench:
+    async def make(**rooms: Any) -> Bench:
+        rooms.setdefault("backpressure", BackpressureOptions(step_up_s=0.5, step_down_s=2.0))
+        house = await make_house(replace(options, **rooms), clock=clock)
+        for task in house.coordinator._tasks:
+            task.cancel()  # the test makes the ticks
+        return Bench(house, clock)
+
+    return make
+
+
+@pytest.fixture
+async def bench(make_bench: MakeBench) -> Bench:
+    return await make_bench()
+
+
+async def test_clients_are_told_of_each_step_up_and_down(bench: Bench, heard: Callable[..., Any]) -> None:
+    news = heard(bench.house.open())
+    bench.climb_to(Step.PAUSE_PROCESSING)
+    up = news.read().of(BackpressureTriggered)
+    assert [event.step for event in up] == ["reduce_quality", "drop_frames", "pause_processing"]
+    assert all(0.8 <= event.load <= 1.0 for event in up)
+    bench.tick(200)
+    down = news.read().of(BackpressureRecovered)
+    assert [event.step for event in down] == ["drop_frames", "reduce_quality", "none"]
+    assert all(event.load < 0.6 for event in down)
+    assert bench.upkeep.figures().backpressure_events == 6
+
+
+async def test_a_session_is_told_how_much_of_its_own_audio_waits(bench: Bench, heard: Callable[..., Any]) -> None:
+    stream = bench.house.open()
+    for _ in range(10):
+        stream.put(FRAME)
+    bench.climb_to(Step.REDUCE_QUALITY)
+    (event,) = heard(stream).read().of(BackpressureTriggered)
+    assert event.buffered_ms == 200.0
+
+
+@pytest.mark.parametrize(
+    ("step", "interval"),
+    [(Step.NONE, 200), (Step.REDUCE_QUALITY, 600), (Step.DROP_FRAMES, 0), (Step.PAUSE_PROCESSING, 0)],
+)
+async def test_partials_come_less_often_and_then_not_at_all(bench: Bench, step: Step, interval: int) -> None:
+    before = bench.house.open("before")
+    bench.climb_to(step)
+    streams = [before] if step is Step.PAUSE_PROCESSING else [before, bench.house.open("after")]
+    assert [stream.session._recognition.partial_interval_ms for stream in streams] == [interval] * len(streams)
+
+
+async def test_under_load_waiting_silence_is_dropped_and_what_is_left_is_worked_off(
+    bench: Bench, eventually: Callable[..., Any]
+) -> None:
+    bench.climb_to(Step.DROP_FRAMES)
+    stream = bench.house.open()
+    for _ in range(100):
+        stream.put(FRAME)
+    bench.tick(lag_s=LATE_S)
+    assert stream.frames_queued == KEPT_FRAMES
+    await eventually(lambda: stream.frames_queued == 0)
+    await asyncio.wait_for(stream.settled(), 5)
+    assert stream.status()["frames_dropped"] == 100 - KEPT_FRAMES
+
+
+async def test_without_load_nothing_is_dropped(bench: Bench) -> None:
+    stream = bench.house.open()
+    for _ in range(100):
+        stream.put(FRAME)
+    bench.tick(5)
+    assert stream.frames_queued == 100
+
+
+async def test_health_is_told_once_a_second_with_the_status(bench: Bench, heard: Callable[..., Any]) -> None:
+    news = heard(bench.house.open())
+    counts = []
+    for _ in range(35):
+        bench.tick()
+        counts.append(len(news.read().of(PipelineHealth)))
+    assert counts[-1] == 4
+    assert set(news.of(PipelineHealth)[-1].status) == {
+        "pipelineState", "performanceMetrics", "performanceMonitor", "resourceOptimization", "alerts",
+    }  # fmt: skip
+
+
+async def test_sessions_beyond_their_limits_are_ended_with_the_reason(
+    make_bench: MakeBench, heard: Callable[..., Any]
+) -> None:
+    bench = await make_bench(sessions=SessionsOptions(max_duration_s=100, idle_timeout_s=10))
+    old = bench.house.open("old")
+    for _ in range(10):
+        bench.clock.advance(9)
+        old.ping(None)
+    silent = bench.house.open("silent")
+    assert bench.upkeep.end_expired(bench.clock.now()) == 0
+    bench.clock.advance(10)
+    old.ping(None)
+    assert bench.upkeep.end_expired(bench.clock.now()) == 2
+    assert bench.upkeep.end_expired(bench.clock.now()) == 0, "whoever stops already is not counted again"
+    reasons = [(await heard(stream).to_the_end()).one(SessionFinished).reason for stream in (old, silent)]
+    assert reasons == ["max_duration", "idle"]
+    assert bench.upkeep.figures().sessions_cleaned == 2
+    assert bench.house.coordinator.roster.all() == []
+
+
+async def test_a_session_whose_engine_never_answers_is_ended_all_the_same(
+    bench: Bench, heard: Callable[..., Any], eventually: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.house.coordinator._dispatch.detect, "kick", lambda: None)
+    stream = bench.house.open()
+    for _ in range(10):
+        stream.put(FRAME)
+    stream.stop()
+    bench.clock.advance(STOP_PATIENCE_S - 1)
+    assert bench.upkeep.end_expired(bench.clock.now()) == 0
+    bench.clock.advance(1)
+    assert bench.upkeep.end_expired(bench.clock.now()) == 1
+    assert (await heard(stream).to_the_end()).one(SessionFinished).reason == "error"
+    await eventually(lambda: not bench.house.coordinator.roster.all())
+
+
+class PlayedMemory(Memory):
+    """Memory that a test fills; what is done about it is noted."""
+
+    resident = 100.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[str] = []
+
+    def resident_mb(self) -> float:
+        return self.resident
+
+    def collect(self) -> int:
+        self.done.append("collect")
+        return 7
+
+    def trim(self) -> bool:
+        self.done.append("trim")
+        return True
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> PlayedMemory:
+    memory = PlayedMemory()
+    monkeypatch.setattr(upkeep_module, "Memory", lambda: memory)
+    return memory
+
+
+async def test_memory_is_given_back_from_the_trigger_on_but_not_all_the_time(
+    memory: PlayedMemory, make_bench: MakeBench
+) -> None:
+    bench = await make_bench(memory=MemoryOptions(gc_trigger_mb=200, limit_mb=1000))
+    memory.resident = 199.0
+    bench.tick(10)
+    assert memory.done == []
+    memory.resident = 200.0
+    bench.tick(10)
+    assert memory.done == ["collect", "trim"]
+    bench.tick(round(COLLECT_EVERY_S / 0.1))
+    assert memory.done == ["collect", "trim"] * 2
+    figures = bench.upkeep.figures()
+    assert (figures.gc_triggered, figures.memory_optimisations, figures.memory_mb) == (2, 2, 200.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "keys", "done"),
+    [
+        ((False, False, False), set(), []),
+        ((True, False, False), {"objectsCollected", "heapTrimmed"}, ["collect", "trim"]),
+        ((False, True, False), {"sessionsCleanedUp"}, []),
+        ((False, False, True), {"bytesFreed", "heapTrimmed"}, ["trim"]),
+        (
+            (True, True, True),
+            {"objectsCollected", "sessionsCleanedUp", "bytesFreed", "heapTrimmed"},
+            ["collect", "trim"],
+        ),
+    ],
+)
+async def test_optimising_does_what_was_asked_and_tells_it(
+    memory: PlayedMemory, make_bench: MakeBench, asked: tuple[bool, bool, bool], keys: set[str], done: list[str]
+) -> None:
+    bench = await make_bench()
+    trigger_gc, cleanup_sessions, optimise_buffers = asked
+    report = bench.upkeep.optimise(
+        trigger_gc=trigger_gc, cleanup_sessions=cleanup_sessions, optimise_buffers=optimise_buffers
+    )
+    assert set(report) == keys | {"memoryBefore", "memoryAfter"}
+    assert memory.done == done
+    assert (report["memoryBefore"], report["memoryAfter"]) == (100.0, 100.0)
+
+
+async def test_the_two_tasks_go_on_after_a_fault_and_log_it(
+    make_house: Callable[..., Awaitable[Any]],
+    options: CoordinatorOptions,
+    eventually: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sessions = SessionsOptions(cleanup_interval_s=0.1)
+    house = await make_house(replace(options, sessions=sessions))
+    calls = {"tick": 0, "end_expired": 0}
+
+    def failing(name: str) -> Callable[..., None]:
+        def fail(*_: object) -> None:
+            calls[name] += 1
+            raise ZeroDivisionError("oh")
+
+        return fail
+
+    for name in calls:
+        monkeypatch.setattr(house.coordinator._upkeep, name, failing(name))
+    await eventually(lambda: min(calls.values()) >= 2)
+    assert {"tick_failed", "cleanup_failed"} <= {record.getMessage() for record in caplog.records}
+
+
+async def test_the_real_ticks_measure_the_loop_and_end_who_is_idle(
+    make_house: Callable[..., Awaitable[Any]], options: CoordinatorOptions, heard: Callable[..., Any]
+) -> None:
+    sessions = SessionsOptions(idle_timeout_s=1, cleanup_interval_s=0.1)
+    house = await make_house(replace(options, sessions=sessions))
+    stream = house.open()
+    ended = await heard(stream).to_the_end()
+    assert ended.one(SessionFinished).reason == "idle"
+    assert ended.of(PipelineHealth)
+    assert gc.isenabled()
