@@ -38,6 +38,7 @@ SAMPLE_RATE = 16_000
 FRAME_S = 0.02
 READY_WITHIN_S = 60.0
 EXIT_WITHIN_S = 25.0
+CALM_WITHIN_S = 30.0
 
 
 # --- a daemon -----------------------------------------------------------------------------------
@@ -135,6 +136,19 @@ def wait_until_ready(daemon: Daemon) -> None:
         assert daemon.process.poll() is None, f"the daemon left with {daemon.process.poll()}:\n{daemon.log_tail()}"
         assert time.monotonic() < deadline, f"not ready within {READY_WITHIN_S} s:\n{daemon.log_tail()}"
         time.sleep(0.05)
+
+
+def wait_until_calm(daemon: Daemon) -> None:
+    """Return once the daemon degrades nothing any more: it takes its time to be sure that a load has passed."""
+    deadline = time.monotonic() + CALM_WITHIN_S
+    while (step := _degradation_step(daemon)) != "none":
+        assert time.monotonic() < deadline, f"still at {step} after {CALM_WITHIN_S} s"
+        time.sleep(0.1)
+
+
+def _degradation_step(daemon: Daemon) -> str:
+    with urllib.request.urlopen(f"{daemon.base}/pipeline/status", timeout=5) as response:  # noqa: S310 - as above
+        return str(json.load(response)["pipelineState"]["degradationStep"])
 
 
 def status_of(url: str) -> int | None:

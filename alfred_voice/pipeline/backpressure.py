@@ -76,18 +76,23 @@ class Ladder:
         """Take the load (0 to 1) at ``now``; returns the step that is in force from now on."""
         self._calm_since = _since(self._calm_since, now) if load < self._options.recovery else None
         self._high_since = _since(self._high_since, now) if load >= self._options.threshold else None
-        if self._high_since is not None:
-            # The first step is taken at once, and each further one when the one before has not helped.
-            since = self._changed_at if self.step is Step.NONE else max(self._changed_at, self._high_since)
-            if self.step < Step.PAUSE_PROCESSING and now - since >= self._options.step_up_s:
-                self._go(Step(self.step + 1), now)
-        elif self._calm_since is not None and self.step > Step.NONE:
-            if now - max(self._changed_at, self._calm_since) >= self._options.step_down_s:
-                self._go(Step(self.step - 1), now)
+        if self.step < Step.PAUSE_PROCESSING and self._must_go_up(now):
+            self.step, self._changed_at = Step(self.step + 1), now
+        elif self.step > Step.NONE and self._may_go_down(now):
+            self.step, self._changed_at = Step(self.step - 1), now
         return self.step
 
-    def _go(self, step: Step, now: float) -> None:
-        self.step, self._changed_at = step, now
+    def _must_go_up(self, now: float) -> bool:
+        """The first step is taken at once, and each further one when the one before has not helped."""
+        if self._high_since is None:
+            return False
+        since = self._changed_at if self.step is Step.NONE else max(self._changed_at, self._high_since)
+        return now - since >= self._options.step_up_s
+
+    def _may_go_down(self, now: float) -> bool:
+        if self._calm_since is None:
+            return False
+        return now - max(self._changed_at, self._calm_since) >= self._options.step_down_s
 
 
 def _since(since: float | None, now: float) -> float:

@@ -53,9 +53,7 @@ class BackpressureOptions:
 
     threshold: Annotated[float, Meta(gt=0, le=1, description="load from which it degrades a step")] = 0.8
     recovery: Annotated[float, Meta(ge=0, lt=1, description="load below which it goes back a step")] = 0.6
-    step_up_s: Annotated[float, Meta(ge=0, le=60, description="high load without a break before the next step up")] = (
-        0.5
-    )
+    step_up_s: Annotated[float, Meta(ge=0, le=60, description="least stay on a step before the next one up")] = 0.5
     step_down_s: Annotated[float, Meta(ge=0, le=600, description="calm before it goes back a step")] = 2.0
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from alfred_voice.models.engine import SAMPLE_RATE
 from alfred_voice.results import Piece, Transcript
 from alfred_voice.session.hypothesis import plain
+from alfred_voice.session.requests import TranscribeRequest
 
 
 HOP_SAMPLES = SAMPLE_RATE // 50
@@ -64,6 +65,8 @@ class CutSearch:
 
     candidates: list[int]
     """Samples of the session's clock still to be tried, best first."""
+    request: TranscribeRequest | None = None
+    """The question whose answer is awaited; the answer to any other is not for this search."""
     whole: tuple[Piece, ...] | None = None
     trying: int | None = None
     """The candidate whose answer is awaited."""

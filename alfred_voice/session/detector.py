@@ -68,6 +68,11 @@ class SpeechDetector:
         """Told speech that has not been told to be over."""
         return self.state >= SpeechState.SPEAKING
 
+    @property
+    def is_voiced(self) -> bool:
+        """Whether the last window was speech, told or not; a dip is none."""
+        return self.state is SpeechState.SPEAKING or (self.state is SpeechState.STARTING and self._dip_start is None)
+
     def receive(self, probability: float, window_start: int) -> Change:
         """Take the probability of the window that begins at sample ``window_start``."""
         if probability >= self._threshold:

@@ -60,8 +60,8 @@ class Hypothesis:
         return True
 
     def spelled(self, pieces: tuple[Piece, ...]) -> tuple[Piece, ...]:
-        """``pieces``, which begin with the committed words, with those spelled as they were committed."""
-        return self.stable + pieces[len(self.stable) :]
+        """``pieces``, which agree with the committed words, with those spelled as they were committed."""
+        return self.stable[: len(pieces)] + pieces[len(self.stable) :]
 
     def _commit(self) -> None:
         limit = min(len(pieces) for pieces in self._recent) - self._options.held_back

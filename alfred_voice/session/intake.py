@@ -55,6 +55,11 @@ class Intake:
         return self._ring.end
 
     @property
+    def taken(self) -> int:
+        """One past the last sample of the windows that have been taken."""
+        return self._taken
+
+    @property
     def waiting_windows(self) -> int:
         """Complete windows that nobody has taken yet."""
         return len(self._arrivals)
@@ -106,7 +111,7 @@ class Intake:
         if self._gaps:
             count = min(count, max(1, (self._gaps[0][0] - first) // WINDOW_SAMPLES))
         self._taken = first + count * WINDOW_SAMPLES
-        windows = self._ring.read(first, self._taken).reshape(count, WINDOW_SAMPLES)
+        windows = self._read_filled(first, self._taken).reshape(count, WINDOW_SAMPLES)
         arrivals = tuple(self._arrivals.popleft() for _ in range(count))
         return DetectRequest(windows, first // WINDOW_SAMPLES, arrivals, fresh)
 
@@ -131,7 +136,13 @@ class Intake:
 
     def read(self, start: int, end: int) -> NDArray[np.int16]:
         """A copy of the audio from ``start`` up to ``end``, or to where it begins and ends."""
-        return self._ring.read(max(start, self._ring.start), min(end, self._ring.end))
+        start = min(max(start, self._ring.start), self._ring.end)
+        return self._ring.read(start, max(start, min(end, self._ring.end)))
+
+    def _read_filled(self, start: int, end: int) -> NDArray[np.int16]:
+        held = self.read(start, end)
+        # Audio that had to give way before it was judged, to a long gap or to a late answer, is silence.
+        return np.concatenate([np.zeros(end - start - len(held), np.int16), held])
 
     def discard(self, before: int) -> None:
         """Forget the audio before this sample, as far as it has been taken."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from alfred_voice.models.engine import SAMPLE_RATE
 from alfred_voice.results import Transcript
 from alfred_voice.session.cut import CutSearch, quiet_moments
 from alfred_voice.session.detector import SAMPLES_PER_MS
@@ -19,13 +20,16 @@ CUT_FROM = 0.5
 CUT_TO = 0.92
 """A cut is looked for in this part of the window, 6 to 11 s of 12: far enough from both ends to leave context."""
 
+CUT_AGAIN_SAMPLES = SAMPLE_RATE
+"""1 s: how long the speaker goes on before a search that came to nothing is repeated."""
+
 
 class Recognition:
     """The questions of one session to the recogniser; the state is the utterance's."""
 
     def __init__(self, options: SttOptions, settings: SessionSettings) -> None:
         self._options = options
-        self._language = settings.language or options.language
+        self.language = settings.language or options.language
         self._partials = settings.partials and options.partial_interval_ms > 0
         self.partial_interval_ms = options.partial_interval_ms if self._partials else 0
         self.engine = options.engine
@@ -58,20 +62,24 @@ class Recognition:
     def next_cut(self, utterance: Utterance, end: int, intake: Intake, now: float) -> TranscribeRequest | None:
         """The first question of a cut, when the part that is not settled has grown too long."""
         length = self._options.max_window_ms * SAMPLES_PER_MS
-        if utterance.cut or utterance.final_request or end - utterance.segment_start < length:
+        is_due = end - utterance.segment_start >= length and end >= utterance.next_cut_end
+        if utterance.cut or utterance.final_request or not is_due:
             return None
-        samples = intake.read(utterance.segment_start, end)
-        first, last = int(length * CUT_FROM), int(length * CUT_TO)
-        moments = quiet_moments(samples, first, last)
-        utterance.cut = CutSearch([utterance.segment_start + moment for moment in moments])
-        return self._request(Urgency.CUT, utterance, end, intake, now, forced=True)
+        request = self._request(Urgency.CUT, utterance, end, intake, now, forced=True)
+        moments = quiet_moments(request.samples, int(length * CUT_FROM), int(length * CUT_TO))
+        utterance.cut = CutSearch([request.start_sample + moment for moment in moments], request)
+        return request
 
     def receive_cut(
         self, utterance: Utterance, request: TranscribeRequest, transcript: Transcript, intake: Intake, now: float
     ) -> TranscribeRequest | None:
         """Take an answer of the search for a cut; cut, or ask on."""
         search = utterance.cut
-        if search is None:
+        if search is None or search.request is not request:
+            return None
+        if utterance.final_request is not None:
+            # A pause: the final is on its way for all of it. If speech goes on, the search begins anew.
+            utterance.cut = None
             return None
         if search.whole is None:
             search.receive_whole(transcript)
@@ -80,18 +88,31 @@ class Recognition:
             return None
         candidate = search.next_candidate()
         if candidate is None:
-            utterance.cut = None
+            self._give_up(utterance)
             return None
-        return self._request(Urgency.CUT, utterance, candidate, intake, now)
+        search.request = self._request(Urgency.CUT, utterance, candidate, intake, now)
+        return search.request
+
+    def receive_failed_cut(self, utterance: Utterance, request: TranscribeRequest) -> None:
+        """Take note that a question of the search for a cut has no answer."""
+        if utterance.cut is not None and utterance.cut.request is request:
+            self._give_up(utterance)
+
+    def _give_up(self, utterance: Utterance) -> None:
+        utterance.cut = None
+        utterance.next_cut_end = utterance.followed_end + CUT_AGAIN_SAMPLES
 
     def _apply(self, utterance: Utterance, search: CutSearch) -> None:
         if search.best is None or search.whole is None:
             raise AssertionError("a search without an answer is not over")
         _, sample, head = search.best
         pieces = search.whole[: len(head.pieces)]
-        stable = utterance.hypothesis.stable
-        if starts_with(pieces, stable[: len(pieces)]):
-            utterance.settle(sample, pieces, head)
+        hypothesis = utterance.hypothesis
+        if search.whole and not pieces:
+            # Nothing is heard before any of the candidates, yet there are words: they must not get lost.
+            self._give_up(utterance)
+        elif starts_with(pieces, hypothesis.stable[: len(pieces)]):
+            utterance.settle(sample, hypothesis.spelled(pieces), head)
         else:
             # Words have been committed since the whole was asked for: search anew with them.
             utterance.cut = None
@@ -99,14 +120,16 @@ class Recognition:
     def _request(
         self, urgency: Urgency, utterance: Utterance, end: int, intake: Intake, now: float, *, forced: bool = False
     ) -> TranscribeRequest:
+        samples = intake.read(utterance.segment_start, end)
         return TranscribeRequest(
             urgency=urgency,
             utterance=utterance.number,
             epoch=utterance.epoch,
-            samples=intake.read(utterance.segment_start, end),
-            start_sample=utterance.segment_start,
+            samples=samples,
+            # Later than the segment's own start only where its beginning had to give way.
+            start_sample=end - len(samples),
             prefix=utterance.hypothesis.prefix if forced else (),
-            language=self._language,
+            language=self.language,
             voiced_ms=utterance.voiced_ms,
             asked_at=now,
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,34 +18,30 @@ from alfred_voice.events import (
     EndReason,
     ErrorRaised,
     Event,
-    FinalTranscription,
     FrameProcessed,
     Interrupted,
     SessionFinished,
     SessionStats,
     SpeechEnded,
     SpeechStarted,
-    TurnCompleted,
-    TurnPending,
-    TurnReason,
     WarningRaised,
 )
 from alfred_voice.models.engine import WINDOW_SAMPLES
 from alfred_voice.results import Transcript, TurnJudgement
 from alfred_voice.session.barge_in import BargeIn
 from alfred_voice.session.detector import SAMPLES_PER_MS, Change, SpeechDetector, SpeechState
-from alfred_voice.session.hypothesis import AgreementOptions, starts_with, text_of
+from alfred_voice.session.finals import Finals
+from alfred_voice.session.hypothesis import AgreementOptions
 from alfred_voice.session.intake import Intake
 from alfred_voice.session.options import SessionOptions
 from alfred_voice.session.playout import Playout
 from alfred_voice.session.recognition import Recognition
 from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest, Urgency
 from alfred_voice.session.settings import SessionSettings
+from alfred_voice.session.turns import TURN_SAMPLES, Turns
 from alfred_voice.session.utterance import Ending, Utterance
 
 
-TURN_SAMPLES = 8_000 * SAMPLES_PER_MS
-"""What the turn model hears: the last 8 s."""
 CATCH_UP_WINDOWS = 4
 """Most windows in one question to the detector: a burst is worked off in few hand-overs, and yet no faster than the
 turn model answers in real time."""
@@ -67,8 +62,9 @@ class Session:
         self._detector = SpeechDetector(options.vad)
         self._barge_in = BargeIn(options.interruption)
         self._recognition = Recognition(options.stt, settings)
+        self._turns = Turns(options, settings)
+        self._finals = Finals(self._recognition, options.stt, settings)
         self._open: Utterance | None = None
-        self._closing: deque[Utterance] = deque()
         self._events: list[Event] = []
         self._requests: list[Request] = []
         self._detect_is_out = False
@@ -76,7 +72,7 @@ class Session:
         self._clear_since = 0
         self._floor = 0
         self._speech_start = 0
-        self._flush_at: int | None = None
+        self._flushes: deque[int] = deque()
         self._end_reason: EndReason | None = None
         self._interrupted = False
         self._utterances = 0
@@ -99,14 +95,14 @@ class Session:
 
     def receive_flush(self) -> None:
         """End the open utterance as soon as all that came in so far has been judged."""
-        self._flush_at = self._intake.end
+        self._flushes.append(self._intake.end)
 
     def receive_stop(self, reason: EndReason, now: float) -> None:
         """End the session: judge what is left, deliver what is owed, then ``sessionEnded``."""
         if self._end_reason is None:
             self._end_reason = reason
             self._intake.pad_tail(now)
-            self._flush_at = self._intake.end
+            self._flushes.append(self._intake.end)
 
     def receive_detection(self, request: DetectRequest, probabilities: Sequence[float], now: float) -> None:
         """Take the detector's word on the windows of ``request``, in order."""
@@ -121,47 +117,24 @@ class Session:
         if utterance is None:
             return
         if request is utterance.final_request:
-            self._receive_final(utterance, request, transcript, now)
+            self._ask(self._finals.receive(utterance, request, transcript, now))
+            if utterance is self._open and utterance.final is not None:
+                self._receive_partial(utterance, request, utterance.final)
+            self._deliver(now)
+        elif request.urgency is Urgency.CUT:
+            self._ask(self._recognition.receive_cut(utterance, request, transcript, self._intake, now))
         elif request.epoch == utterance.epoch and utterance.final_request is None:
-            if request.urgency is Urgency.CUT:
-                self._ask(self._recognition.receive_cut(utterance, request, transcript, self._intake, now))
-            elif utterance.hypothesis.receive(transcript.pieces):
-                self._tell_partial(utterance, request.end_sample)
-
-    def _receive_final(
-        self, utterance: Utterance, request: TranscribeRequest, transcript: Transcript, now: float
-    ) -> None:
-        hypothesis = utterance.hypothesis
-        pieces = transcript.pieces
-        if not transcript.text.startswith(text_of(hypothesis.stable)):
-            if not starts_with(pieces, hypothesis.stable):
-                if not request.prefix and hypothesis.prefix:
-                    utterance.final_request = self._recognition.forced_final(request, utterance, now)
-                    self._requests.append(utterance.final_request)
-                    return
-                # An engine that cannot be forced, or does not obey: what has been told stands.
-                pieces = hypothesis.stable + pieces
-            pieces = hypothesis.spelled(pieces)
-        utterance.final = replace(transcript, pieces=pieces, text=text_of(pieces)) if pieces else transcript
-        if utterance is self._open and hypothesis.receive(pieces):
-            self._tell_partial(utterance, request.end_sample)
-        self._deliver(now)
+            self._receive_partial(utterance, request, transcript)
 
     def receive_judgement(self, request: JudgeRequest, judgement: TurnJudgement, now: float) -> None:
         """Take the turn model's answer about a pause, unless the speaker has gone on."""
         utterance = self._open
         if utterance is None or utterance.number != request.utterance:
             return
-        utterance.judge_is_out = False
-        if request.epoch != utterance.epoch:
-            return
-        utterance.last_probability = judgement.probability
-        if judgement.probability >= self._options.turn.threshold:
-            utterance.complete_probability = judgement.probability
-            self._decide_ending(utterance, now)
-        else:
-            utterance.next_judge_ms = request.silence_ms + self._options.turn.recheck_ms
-            self._tell(TurnPending(judgement.probability, request.silence_ms))
+        pending = self._turns.receive(utterance, request, judgement)
+        if pending is not None:
+            self._tell(pending)
+        self._decide_ending(utterance, now)
 
     def receive_failure(self, request: Request, error: AlfredVoiceError, now: float) -> None:
         """Take note that an engine could not answer.
@@ -176,8 +149,7 @@ class Session:
             case JudgeRequest():
                 self._tell(WarningRaised(error.code, f"the end of the turn could not be judged: {error}"))
                 if self._open is not None and self._open.number == request.utterance:
-                    self._open.judge_is_out = False
-                    self._open.next_judge_ms = request.silence_ms + self._options.turn.recheck_ms
+                    self._turns.receive_failure(self._open, request)
             case TranscribeRequest():
                 self._receive_failed_transcript(request, error, now)
 
@@ -185,16 +157,12 @@ class Session:
         utterance = self._utterance_of(request)
         if utterance is None:
             return
-        if request is not utterance.final_request:
-            utterance.cut = None
-            self._tell(WarningRaised(error.code, f"a partial transcription was skipped: {error}"))
-        elif utterance.was_retried:
-            self._tell(ErrorRaised(error.code, f"the utterance could not be recognised: {error}", fatal=False))
-            utterance.final = Transcript("")
+        if request is utterance.final_request:
+            self._ask(self._finals.receive_failure(utterance, request, error))
             self._deliver(now)
-        else:
-            utterance.was_retried = True
-            self._requests.append(request)
+        elif request.urgency is not Urgency.FINAL:
+            self._recognition.receive_failed_cut(utterance, request)
+            self._tell(WarningRaised(error.code, f"a partial transcription was skipped: {error}"))
 
     def fail(self, error: AlfredVoiceError) -> None:
         """End the session at once because it cannot go on."""
@@ -215,18 +183,29 @@ class Session:
 
     def take_requests(self, now: float) -> list[Request]:
         """The questions that have come up; each is asked once."""
-        while self._intake.next_is_gap and not self._detect_is_out:
-            start, arrival = self._intake.take_gap_window()
-            self._receive_window(start, 0.0, arrival, now)
-        if not self._detect_is_out and not self.is_over and not self._must_wait:
-            detect = self._intake.take_windows(CATCH_UP_WINDOWS, fresh=self._fresh)
-            if detect is not None:
-                self._detect_is_out, self._fresh = True, False
-                self._requests.append(detect)
-            else:
-                self._flush_if_due(now)
+        while not self._detect_is_out and not self.is_over and self._advance(now):
+            pass
         requests, self._requests = self._requests, []
         return requests
+
+    def _advance(self, now: float) -> bool:
+        """Do the next thing on the way through what came in; False when that is a question, or there is none."""
+        before_flush = self._flushes[0] - self._intake.taken if self._flushes else self._intake.end
+        if self._flushes and before_flush < WINDOW_SAMPLES:
+            self._flush(self._flushes.popleft(), now)
+            return True
+        if self._intake.next_is_gap:
+            start, arrival = self._intake.take_gap_window()
+            self._receive_window(start, 0.0, arrival, now)
+            return True
+        if self._must_wait:
+            return False
+        most = min(CATCH_UP_WINDOWS, before_flush // WINDOW_SAMPLES) if self._flushes else CATCH_UP_WINDOWS
+        detect = self._intake.take_windows(most, fresh=self._fresh)
+        if detect is not None:
+            self._detect_is_out, self._fresh = True, False
+            self._requests.append(detect)
+        return False
 
     def take_events(self) -> list[Event]:
         """What there is to tell, in order; each once."""
@@ -251,7 +230,7 @@ class Session:
         """
         if self._intake.waiting_windows < CATCH_UP_WINDOWS:
             return False
-        if len(self._closing) >= MOST_OWED_FINALS:
+        if self._finals.owed >= MOST_OWED_FINALS:
             return True
         return self._open is not None and (self._open.judge_is_out or self._open.cut is not None)
 
@@ -307,12 +286,12 @@ class Session:
         if self.is_over:
             return
         change = self._detector.receive(probability, start)
-        is_speech = self._detector.state in (SpeechState.STARTING, SpeechState.SPEAKING)
+        is_speech = self._detector.is_voiced
         self._account_frames(start, probability, is_speech, now)
         if change is Change.STARTED:
             self._start_speech(probability)
         elif change is Change.RESUMED and self._open is not None:
-            self._open.resume(self._options.turn.silence_ms)
+            self._open.resume(self._turns.first_judge_ms)
         elif change is Change.ENDED:
             self._end_speech()
         self._listen_for_interruption(start, is_speech, arrival, now)
@@ -335,7 +314,7 @@ class Session:
         if self._open is None:
             self._open = Utterance(self._utterances, self._speech_start, AgreementOptions())
             self._utterances += 1
-        self._open.resume(self._options.turn.silence_ms)
+        self._open.resume(self._turns.first_judge_ms)
         # The windows before this one that belong to the speech; this one is counted with those that follow.
         self._open.voiced_windows += self._detector.voiced_windows - 1
         self._tell(SpeechStarted(self._speech_start / SAMPLES_PER_MS, probability))
@@ -349,6 +328,8 @@ class Session:
         speech_id = self.playout.speech_id
         playing = self.playout.is_playing(now)
         if not self._barge_in.receive(is_speech=is_speech, is_playing=playing, window_start=start, arrival=arrival):
+            return
+        if self._interrupted:
             return
         if speech_id is None:
             raise AssertionError("nothing is playing that could be interrupted")
@@ -374,40 +355,23 @@ class Session:
     def _follow_pause(self, utterance: Utterance, end: int, now: float) -> None:
         silence_ms = (end - self._detector.silence_start) / SAMPLES_PER_MS
         if utterance.final_request is None and silence_ms >= self._options.stt.speculate_ms:
-            self._ask_final(utterance, self._detector.silence_start, now)
-        if self.settings.turns and silence_ms >= utterance.next_judge_ms and utterance.complete_probability is None:
-            self._ask_judgement(utterance, end, silence_ms, now)
+            self._ask(self._finals.ask(utterance, self._detector.silence_start, self._intake, now))
+        question = self._turns.next_question(utterance, end, silence_ms, self._intake, now)
+        if question is not None:
+            self._requests.append(question)
         self._decide_ending(utterance, now)
-
-    def _ask_judgement(self, utterance: Utterance, end: int, silence_ms: float, now: float) -> None:
-        if utterance.judge_is_out or silence_ms >= self._options.turn.max_silence_ms:
-            return
-        samples = self._intake.read(max(utterance.start_sample, end - TURN_SAMPLES), end)
-        utterance.judge_is_out = True
-        self._requests.append(JudgeRequest(utterance.number, utterance.epoch, samples, silence_ms, now))
 
     def _decide_ending(self, utterance: Utterance, now: float) -> None:
         if self._detector.state is not SpeechState.QUIET:
             return
         at = self._detector.silence_start
-        silence_ms = (self._intake.judged_samples - at) / SAMPLES_PER_MS
-        turn = self._options.turn
-        reason: TurnReason | None = None
-        if not self.settings.turns:
-            reason = "silence" if silence_ms >= self._options.vad.endpoint_ms else None
-        elif utterance.complete_probability is not None:
-            reason = "model"
-        elif silence_ms >= turn.max_silence_ms:
-            reason = "silence"
-        if reason is not None:
-            self._close(utterance, Ending(reason, at, silence_ms, utterance.last_probability), now)
+        ending = self._turns.ending(utterance, at, (self._intake.judged_samples - at) / SAMPLES_PER_MS)
+        if ending is not None:
+            self._close(utterance, ending, now)
 
     # The end of an utterance
 
-    def _flush_if_due(self, now: float) -> None:
-        if self._flush_at is None or not self.is_settled:
-            return
-        end, self._flush_at = self._flush_at, None
+    def _flush(self, end: int, now: float) -> None:
         if self._detector.end_now(end) is Change.ENDED:
             self._end_speech()
         if self._open is not None:
@@ -417,55 +381,18 @@ class Session:
         self._deliver(now)
 
     def _close(self, utterance: Utterance, ending: Ending, now: float) -> None:
-        utterance.ending = ending
         if utterance.final_request is None:
-            self._ask_final(utterance, ending.at_sample, now)
+            self._ask(self._finals.ask(utterance, ending.at_sample, self._intake, now))
         self._floor = max(self._floor, ending.at_sample)
         self._open = None
-        self._closing.append(utterance)
+        self._finals.close(utterance, ending)
         self._deliver(now)
 
-    def _ask_final(self, utterance: Utterance, speech_end: int, now: float) -> None:
-        request = self._recognition.final(utterance, speech_end, self._intake, now)
-        utterance.final_request = request
-        utterance.cut = None
-        if utterance.voiced_ms < self._options.stt.min_voiced_ms:
-            utterance.final = Transcript("")
-        else:
-            self._requests.append(request)
-
     def _deliver(self, now: float) -> None:
-        while self._closing and self._closing[0].final is not None:
-            utterance = self._closing.popleft()
-            self._tell_final(utterance, utterance.final or Transcript(""), now)
-        if self._end_reason is not None and self._flush_at is None and self._open is None and not self._closing:
+        for event in self._finals.take_events(now):
+            self._tell(event)
+        if self._end_reason is not None and not self._flushes and self._open is None and not self._finals.owed:
             self._finish(self._end_reason)
-
-    def _tell_final(self, utterance: Utterance, final: Transcript, now: float) -> None:
-        ending = utterance.ending
-        if ending is None:
-            raise AssertionError("an utterance that has not ended has no final")
-        whole = utterance.whole(final)
-        at_ms = ending.at_sample / SAMPLES_PER_MS
-        latency_ms = max(0.0, now - utterance.last_speech_arrival) * 1000
-        self._tell(
-            FinalTranscription(
-                utterance=utterance.number,
-                text=whole.text,
-                start_ms=utterance.start_sample / SAMPLES_PER_MS,
-                end_ms=at_ms,
-                words=whole.words,
-                language=self.settings.language or whole.language,
-                engine=self._recognition.engine,
-                confidence=whole.confidence,
-                processing_ms=whole.processing_ms,
-                latency_ms=latency_ms,
-            )
-        )
-        if self.settings.turns:
-            self._tell(
-                TurnCompleted(utterance.number, ending.probability, at_ms, ending.silence_ms, ending.reason, latency_ms)
-            )
 
     def _finish(self, reason: EndReason) -> None:
         if self.is_over:
@@ -473,20 +400,22 @@ class Session:
         self._intake.close()
         self._requests.clear()
         self._open = None
-        self._closing.clear()
-        self.is_over = True
+        self._finals.clear()
+        self._flushes.clear()
         self._tell(SessionFinished(reason, self.stats))
+        self.is_over = True
 
     # Small things
 
     def _utterance_of(self, request: TranscribeRequest) -> Utterance | None:
-        candidates = [*self._closing, *([self._open] if self._open else [])]
-        return next((found for found in candidates if found.number == request.utterance), None)
+        if self._open is not None and self._open.number == request.utterance:
+            return self._open
+        return self._finals.find(request.utterance)
 
-    def _tell_partial(self, utterance: Utterance, end_sample: int) -> None:
-        # Never behind speechEnd: it might be the last one, and the final is next.
-        is_shown = self.settings.partials and self._detector.in_speech
-        partial = utterance.partial(end_sample) if is_shown else None
+    def _receive_partial(self, utterance: Utterance, request: TranscribeRequest, transcript: Transcript) -> None:
+        # Never told behind speechEnd: it might be the last one, and the final is next.
+        is_shown = utterance.hypothesis.receive(transcript.pieces) and self._detector.in_speech
+        partial = utterance.partial(request.end_sample) if is_shown and self.settings.partials else None
         if partial is not None:
             self._tell(partial)
 
@@ -495,7 +424,8 @@ class Session:
             self._requests.append(request)
 
     def _tell(self, event: Event) -> None:
-        if EVENT_TYPES[type(event)] in self.settings.events:
+        # Nothing follows sessionEnded.
+        if not self.is_over and EVENT_TYPES[type(event)] in self.settings.events:
             self._events.append(event)
 
     def _consider_reset(self, start: int, probability: float) -> None:
@@ -508,7 +438,8 @@ class Session:
 
     def _oldest_needed(self) -> int:
         judged = self._intake.judged_samples
-        onset = judged if self._detector.state is SpeechState.QUIET else self._detector.onset
+        # Speech that has been told is kept by its utterance, as far as that still needs it.
+        onset = self._detector.onset if self._detector.state is SpeechState.STARTING else judged
         oldest = onset - self._options.vad.pre_roll_ms * SAMPLES_PER_MS
         if self._open is not None:
             turn_start = max(self._open.start_sample, judged - TURN_SAMPLES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from alfred_voice.errors import AlfredVoiceError
 from alfred_voice.events import PartialTranscription, TurnReason
 from alfred_voice.models.engine import SAMPLE_RATE, WINDOW_SAMPLES
 from alfred_voice.results import Piece, Transcript, Word
@@ -49,10 +50,14 @@ class Utterance:
         self.followed_end = start_sample
         """One past the last sample that has been judged while this utterance was open."""
         self.cut: CutSearch | None = None
+        self.next_cut_end = start_sample
+        """Before this sample no new cut is looked for: the last search came to nothing."""
         self.final_request: TranscribeRequest | None = None
         """The question whose answer is the final, unless speech goes on."""
         self.final: Transcript | None = None
         self.was_retried = False
+        self.failure: AlfredVoiceError | None = None
+        """Why ``final`` had to do without the recogniser."""
         self.complete_probability: float | None = None
         """Set when the turn model has called the present pause the end."""
         self.last_probability = 0.0
@@ -70,10 +75,13 @@ class Utterance:
         return self.voiced_windows * WINDOW_MS
 
     def resume(self, first_judge_ms: float) -> None:
-        """Speech goes on: whatever the pause has led to is void."""
+        """Speech goes on: whatever the pause has led to is void.
+
+        The search for a cut goes on too: its questions are about audio that stays as it is.
+        """
         self.epoch += 1
         self.final_request = self.final = self.complete_probability = None
-        self.cut = None
+        self.was_retried, self.failure = False, None
         self.next_judge_ms = first_judge_ms
 
     def settle(self, cut_sample: int, pieces: tuple[Piece, ...], head: Transcript) -> None:
@@ -85,7 +93,7 @@ class Utterance:
         self.settled_text = joined(self.settled_text, text_of(pieces))
         self.hypothesis = self.hypothesis.rest_after(len(pieces))
         self.segment_start = self.last_partial_end = cut_sample
-        # A cut is only looked for in speech without a pause, so what lies behind it is speech.
+        # What lies behind a cut is mostly speech: it is looked for while the speaker goes on.
         self.voiced_windows = (self.followed_end - cut_sample) // WINDOW_SAMPLES
         self.epoch += 1
         self.cut = None

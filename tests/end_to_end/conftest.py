@@ -13,7 +13,7 @@ import soxr
 from alfred_voice.models.espeak import EspeakTts
 from alfred_voice.models.store import Store
 from tests.sounds import Int16, trimmed
-from tests.support import Daemon, running_daemon
+from tests.support import Daemon, running_daemon, wait_until_calm
 
 
 Say = Callable[..., Int16]
@@ -38,6 +38,14 @@ def daemon(models: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     assert models.root.is_dir()
     with running_daemon(tmp_path_factory.mktemp("daemon")) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def calm_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What one test loads the shared daemon with is not to be felt by the next."""
+    yield
+    if "daemon" in request.fixturenames:
+        wait_until_calm(request.getfixturevalue("daemon"))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import soxr
 
 from tests.sounds import Int16, joined, mulaw_bytes, silence
-from tests.support import Daemon, Heard, check_session, stream, word_error_rate
+from tests.support import Daemon, Heard, check_session, stream, word_error_rate, words
 
 
 ANSWER = {"session_id", "frames", "stream_ms", "speech_probability", "is_speech", "events", "processing_ms"}
@@ -118,7 +118,8 @@ async def test_uploads_give_the_text_that_a_socket_gives(
     audio = joined(sentence, silence(1.0))
     over_socket = await stream(daemon.ws, audio)
     over_http = await converse(http, "same-as-socket", [wav(audio)])
-    assert over_http.text == over_socket.text
+    # Partials that were committed on the way bind the final's commas; uploads come too fast for many of them.
+    assert words(over_http.text) == words(over_socket.text)
     for event_type in ("speechStart", "speechEnd"):
         assert [e["at_ms"] for e in over_http.of(event_type)] == [e["at_ms"] for e in over_socket.of(event_type)]
 
