@@ -44,7 +44,7 @@ class LoadParts:
     turns: float = 0.0
     """Age of the oldest waiting turn against two seconds."""
     partials: float = 0.0
-    """How long a speaker has waited for a partial, against one second."""
+    """How long a speaker has waited for a partial, against two seconds."""
     loop: float = 0.0
     """Lag of the event loop against 100 ms."""
     memory: float = 0.0

@@ -19,7 +19,8 @@ FRAME_TARGETS = 4
 FINAL_LIMIT_S = 1.0
 TURN_LIMIT_S = 2.0
 """By then a turn ends whatever the model says."""
-PARTIAL_LIMIT_S = 1.0
+PARTIAL_LIMIT_S = 2.0
+"""The search for a cut in long speech keeps the recogniser busy for a second, without there being any load."""
 LOOP_LIMIT_S = 0.1
 LOOP_GRAIN_S = 0.002
 """By so much a timer is late when nothing is to be done: its clock has milliseconds, and the system wakes us when it

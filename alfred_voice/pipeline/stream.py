@@ -22,7 +22,7 @@ from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.results import Transcript, TurnJudgement
-from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest
+from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest, Urgency
 from alfred_voice.session.session import Session
 from alfred_voice.session.settings import SessionSettings
 
@@ -30,6 +30,8 @@ from alfred_voice.session.settings import SessionSettings
 FRAME_MS = 20
 SPEAKING_WITHIN_S = 0.1
 """A session that sent audio within this time is one that a batch may wait for."""
+BEHIND_FRAMES = 50
+"""With more than this waiting (1 s) a session is behind: it sends faster than real time, or the daemon is late."""
 QUIET_DBFS = -60.0
 """Below this nobody speaks: 33 of 32768, the noise of a line on which nothing is said."""
 
@@ -77,6 +79,7 @@ class Stream:
         self._parts = parts
         self._queue: deque[tuple[Int16, float] | _Flush | _Stop] = deque()
         self._frames_queued = 0
+        self._decisions: dict[tuple[type, int], Request] = {}
         self._changed = asyncio.Event()
         self._outbox = parts.outbox
         self._account = Account(parts.metrics)
@@ -207,8 +210,9 @@ class Stream:
         while True:
             self._give(now)
             requests += self.session.take_requests(now)
+            self._await_decisions(requests)
             # Unless something is out, whose answer brings us here again, what still waits would wait for ever.
-            if not self._queue or self.ended or not self.session.is_settled:
+            if not self._queue or self.ended or not self.session.is_settled or self._is_ahead:
                 break
         self._pass_on_events()
         return requests
@@ -219,7 +223,7 @@ class Stream:
         A mark is given when all before it has been judged, and nothing behind it before it has been heeded.
         """
         session = self.session
-        while self._queue and session.has_appetite:
+        while self._queue and session.has_appetite and not self._is_ahead:
             item = self._queue[0]
             if not isinstance(item, tuple) and not session.is_settled:
                 return
@@ -235,10 +239,29 @@ class Stream:
                     self._frames_queued -= 1
                     session.receive_frame(frame, arrival)
 
+    @property
+    def _is_ahead(self) -> bool:
+        """Whether the session is behind, and an answer is out that decides what its audio means.
+
+        It is given no more then. So whoever sends faster than real time waits for his own finals, has no more than one
+        of them before the engine, and delays nobody else.
+        """
+        return self._frames_queued > BEHIND_FRAMES and bool(self._decisions)
+
+    def _await_decisions(self, requests: list[Request]) -> None:
+        for request in requests:
+            if not isinstance(request, DetectRequest) and not _is_partial(request):
+                self._decisions[type(request), request.utterance] = request
+
     def receive(
         self, request: Request, answer: Float32 | Transcript | TurnJudgement | AlfredVoiceError, now: float
     ) -> None:
         """Give the session an engine's answer, or the error that stands for it."""
+        if (
+            not isinstance(request, DetectRequest)
+            and self._decisions.get((type(request), request.utterance)) is request
+        ):
+            del self._decisions[type(request), request.utterance]
         if self.ended:
             return
         match request, answer:
@@ -379,6 +402,11 @@ class Stream:
         while not holds():
             self._changed.clear()
             await self._changed.wait()
+
+
+def _is_partial(request: Request) -> bool:
+    """Whether its answer is only shown, and decides nothing."""
+    return isinstance(request, TranscribeRequest) and request.urgency is Urgency.PARTIAL
 
 
 def _is_quiet(item: tuple[Int16, float] | _Flush | _Stop) -> bool:

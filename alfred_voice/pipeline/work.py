@@ -10,7 +10,7 @@ import heapq
 from collections import deque
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest, Urgency
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from alfred_voice.pipeline.stream import Stream
 
 R = TypeVar("R", bound=Request)
+
+MOST_PARTIALS = 4
+"""In one batch: what a final may have to wait for. Ten clips take nearly eight times as long as one, so that larger
+batches would win little."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,9 +97,17 @@ class DetectQueue:
         return len(self._jobs)
 
 
+_Key: TypeAlias = "tuple[Stream, int, Urgency]"
+"""Session, utterance and kind: of all clips that wait with one key only the newest is wanted."""
+
+
+def _key(job: Job[TranscribeRequest]) -> _Key:
+    return job.stream, job.request.utterance, job.request.urgency
+
+
 @dataclass(slots=True, eq=False)
 class _Place:
-    """A place in the line of clips: a newer partial takes over that of an older one, with its age."""
+    """A place in the line of clips: a newer clip of the same kind takes over that of an older one, with its age."""
 
     job: Job[TranscribeRequest] | None
     """None when nobody wants the answer any more."""
@@ -110,35 +122,39 @@ class TranscribeQueue:
         self._max_batch = max_batch
         self._heap: list[tuple[int, int, _Place]] = []
         self._order = count()
-        self._partials: dict[tuple[Stream, int], _Place] = {}
+        self._places: dict[_Key, _Place] = {}
         self._length = 0
         self.superseded = 0
 
     def add(self, job: Job[TranscribeRequest]) -> None:
-        """Let a job wait; a newer partial takes the place of an older one, and anything else makes it void."""
-        urgency = job.request.urgency
-        key = (job.stream, job.request.utterance)
-        older = self._partials.get(key)
+        """Let a job wait.
+
+        It takes the place of an older one of its kind and utterance, whose answer would be stale: the speaker has gone
+        on since. And whatever is asked for good makes a partial void.
+        """
+        key = _key(job)
+        older = self._places.get(key)
         if older is not None:
             self.superseded += 1
-            if urgency is Urgency.PARTIAL:
-                older.job = job
-                return
-            older.job = None
-            del self._partials[key]
-            self._length -= 1
-        place = _Place(job, job.queued_at)
-        if urgency is Urgency.PARTIAL:
-            self._partials[key] = place
+            older.job = job
+            return
+        if job.request.urgency is not Urgency.PARTIAL:
+            self._void((job.stream, job.request.utterance, Urgency.PARTIAL))
+        place = self._places[key] = _Place(job, job.queued_at)
         self._length += 1
-        heapq.heappush(self._heap, (urgency, next(self._order), place))
+        heapq.heappush(self._heap, (job.request.urgency, next(self._order), place))
 
     def drop_partials(self) -> None:
         """Let all partials go that wait: there is no time for them."""
-        for place in self._partials.values():
+        for key in [key for key in self._places if key[2] is Urgency.PARTIAL]:
+            self._void(key)
+
+    def _void(self, key: _Key) -> None:
+        place = self._places.pop(key, None)
+        if place is not None:
             place.job = None
-        self._length -= len(self._partials)
-        self._partials.clear()
+            self.superseded += 1
+            self._length -= 1
 
     def delay_s(self, now: float) -> float | None:
         """No wait: clips are batched as they have gathered while the engine was busy."""
@@ -147,26 +163,29 @@ class TranscribeQueue:
     def take(self) -> list[Job[TranscribeRequest]]:
         """The most urgent jobs, of one kind."""
         batch: list[Job[TranscribeRequest]] = []
-        while self._heap and len(batch) < self._max_batch:
+        while self._heap:
             urgency, _, place = self._heap[0]
-            if batch and urgency != batch[0].request.urgency:
+            most = min(self._max_batch, MOST_PARTIALS) if urgency == Urgency.PARTIAL else self._max_batch
+            if len(batch) >= most or (batch and urgency != batch[0].request.urgency):
                 break
             heapq.heappop(self._heap)
             if place.job is None:
                 continue
-            if urgency == Urgency.PARTIAL:
-                del self._partials[place.job.stream, place.job.request.utterance]
+            del self._places[_key(place.job)]
             batch.append(place.job)
         self._length -= len(batch)
         return batch
 
     def age_s(self, now: float) -> float:
         """How long the oldest final has waited; partials may wait."""
-        return now - min((place.since for urgency, _, place in self._heap if urgency == Urgency.FINAL), default=now)
+        return self._age_s(Urgency.FINAL, now)
 
     def partial_age_s(self, now: float) -> float:
         """How long the speaker has waited who waits longest for a partial."""
-        return now - min((place.since for place in self._partials.values()), default=now)
+        return self._age_s(Urgency.PARTIAL, now)
+
+    def _age_s(self, urgency: Urgency, now: float) -> float:
+        return now - min((place.since for key, place in self._places.items() if key[2] is urgency), default=now)
 
     def __len__(self) -> int:
         """Jobs that wait and have not been superseded."""

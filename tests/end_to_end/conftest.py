@@ -19,6 +19,8 @@ from tests.support import Daemon, running_daemon, wait_until_calm
 Say = Callable[..., Int16]
 StartDaemon = Callable[..., AbstractContextManager[Daemon]]
 
+READING_S = 10.42
+"""Where the pause after the fifth clause of the reading begins."""
 SENTENCE_S = (0.7, 4.72)
 """Where the first sentence of the reading begins and ends, with what little silence there is around it."""
 
@@ -75,6 +77,21 @@ def two_cities_text() -> str:
         "nothing before us, we were all going direct to Heaven, we were all going direct the other way - in short, "
         "the period was so far like the present period, that some of its noisiest authorities insisted on its being "
         "received, for good or for evil, in the superlative degree of comparison only."
+    )
+
+
+@pytest.fixture(scope="session")
+def reading(two_cities: Int16) -> Int16:
+    """10 s of real speech, five clauses with short pauses; its words do not depend on which of them end a turn."""
+    return two_cities[: round(READING_S * 16_000)]
+
+
+@pytest.fixture(scope="session")
+def reading_text() -> str:
+    """The words of ``reading``."""
+    return (
+        "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, "
+        "it was the epoch of belief."
     )
 
 

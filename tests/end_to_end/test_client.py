@@ -76,7 +76,7 @@ def test_talk_prints_the_events_of_a_file_as_json(daemon: Daemon, models: Store,
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert [event["seq"] for event in events] == list(range(len(events)))
     text = " ".join(event["text"] for event in events if event["type"] == "finalTranscription")
-    assert word_error_rate(beckett_text, text) <= 0.17, text
+    assert word_error_rate(beckett_text, text) <= 0.25, text
     frames = [event for event in events if event["type"] == "frameProcessed"]
     assert len(frames) == events[-1]["stats"]["frames_received"]
 

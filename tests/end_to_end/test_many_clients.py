@@ -7,19 +7,19 @@ from tests.support import Daemon, check_session, staggered, stream, word_error_r
 
 
 async def test_ten_clients_at_once_get_the_text_that_one_gets(
-    daemon: Daemon, beckett: Int16, beckett_text: str
+    daemon: Daemon, reading: Int16, reading_text: str
 ) -> None:
-    alone = await stream(daemon.ws, beckett, tail_s=1.0)
+    alone = await stream(daemon.ws, reading, tail_s=1.0)
     together = await staggered(
         [
             stream(
-                daemon.ws, beckett, mode="msgpack" if n % 2 else "json", start={"session_id": f"ten-{n}"}, tail_s=1.0
+                daemon.ws, reading, mode="msgpack" if n % 2 else "json", start={"session_id": f"ten-{n}"}, tail_s=1.0
             )
             for n in range(10)
         ]
     )
 
-    assert word_error_rate(beckett_text, alone.text) <= 0.1, alone.text
+    assert word_error_rate(reading_text, alone.text) <= 0.1, alone.text
     # Where turns end depends on how soon the turn model answers, so full stops may differ; words may not.
     assert [words(heard.text) for heard in together] == [words(alone.text)] * 10
     for n, heard in enumerate(together):

@@ -119,7 +119,7 @@ def test_neighbours_are_recognised_in_batches() -> None:
 
 def test_a_batch_has_at_most_a_minute() -> None:
     stt = ListeningStt()
-    subject = transcriber(stt)
+    subject = transcriber(stt, stt_options=SttOptions(max_window_ms=15_000))
     list(subject.recognise(subject.listen(blocks(sound(*[2, 14] * 6, 1)))))
     assert [len(batch) for batch in stt.batches] == [4, 2]
 

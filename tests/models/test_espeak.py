@@ -48,8 +48,8 @@ def pitch_hz(samples: NDArray[np.int16], rate: int) -> float:
     summed = np.zeros(longest)
     for start in range(0, len(samples) - size - longest, size):
         part = samples[start : start + size + longest].astype(np.float64)
-        if np.abs(part).max() > 3000:
-            head = part[:size]
+        head = part[:size]
+        if np.abs(head).max() > 3000:
             summed += [np.dot(head, part[lag : lag + size]) for lag in range(longest)] / np.dot(head, head)
     return rate / (shortest + int(np.argmax(summed[shortest:])))
 

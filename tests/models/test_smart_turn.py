@@ -44,7 +44,9 @@ class Classifier:
 
 
 def engine_around(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> SmartTurn:
-    monkeypatch.setattr("alfred_voice.models.smart_turn.open_session", lambda path, *, threads: classifier)
+    monkeypatch.setattr(
+        "alfred_voice.models.smart_turn.open_session", lambda path, *, threads, keeps_memory: classifier
+    )
     return SmartTurn(Path("classifier.onnx"))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alfred_voice.pipeline.work import DetectQueue, Job, JudgeQueue, TranscribeQueue
+from alfred_voice.pipeline.work import MOST_PARTIALS, DetectQueue, Job, JudgeQueue, TranscribeQueue
 from alfred_voice.session.requests import TranscribeRequest, Urgency
 
 
@@ -101,6 +101,18 @@ def test_equals_go_in_order_of_arrival_as_many_as_fit(clip_job: Make) -> None:
         queue.add(job)
     assert queue.take() == jobs[:2]
     assert queue.take() == jobs[2:]
+
+
+def test_few_partials_share_a_batch_so_that_a_final_need_not_wait_long(clip_job: Make) -> None:
+    queue = TranscribeQueue(16)
+    jobs = [clip_job(urgency=PARTIAL) for _ in range(MOST_PARTIALS + 1)]
+    for job in jobs:
+        queue.add(job)
+    assert queue.take() == jobs[:MOST_PARTIALS]
+    final = clip_job(urgency=FINAL)
+    queue.add(final)
+    assert queue.take() == [final]
+    assert queue.take() == jobs[MOST_PARTIALS:]
 
 
 def test_a_newer_partial_takes_the_place_of_the_older_one(clip_job: Make, speaker: Callable[[], Any]) -> None:
