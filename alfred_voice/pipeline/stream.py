@@ -7,17 +7,16 @@ order, together with the marks for ``flush`` and ``stop`` that came between them
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from alfred_voice.audio.level import rms_dbfs
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, SessionEnded
 from alfred_voice.events import EndReason, ErrorRaised, Event, Pong, SessionFinished, WarningRaised
 from alfred_voice.models.engine import Float32, Int16
 from alfred_voice.pipeline.account import Account
+from alfred_voice.pipeline.inbox import Arrived, FlushMark, Inbox, StopMark
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
 from alfred_voice.pipeline.voice import Voice
@@ -32,20 +31,6 @@ SPEAKING_WITHIN_S = 0.1
 """A session that sent audio within this time is one that a batch may wait for."""
 BEHIND_FRAMES = 50
 """With more than this waiting (1 s) a session is behind: it sends faster than real time, or the daemon is late."""
-QUIET_DBFS = -60.0
-"""Below this nobody speaks: 33 of 32768, the noise of a line on which nothing is said."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Flush:
-    """Stands in the queue behind the frames that a flush concerns."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """Stands in the queue behind the session's last frame."""
-
-    reason: EndReason
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +62,7 @@ class Stream:
         self.opened_at = self.last_active = parts.clock.now()
         self.last_audio = float("-inf")
         self._parts = parts
-        self._queue: deque[tuple[Int16, float] | _Flush | _Stop] = deque()
-        self._frames_queued = 0
+        self._inbox = Inbox(parts.queue_frames)
         self._decisions: dict[tuple[type, int], Request] = {}
         self._changed = asyncio.Event()
         self._outbox = parts.outbox
@@ -100,13 +84,12 @@ class Stream:
         self._check_open()
         now = self._parts.clock.now()
         self.last_active = self.last_audio = now
-        self._queue.append((frame, now))
-        self._frames_queued += 1
+        self._inbox.put(Arrived(frame, now))
         self._parts.wake(self)
 
     def has_room(self) -> bool:
         """Whether another frame may wait."""
-        return self._frames_queued < self._parts.queue_frames
+        return self._inbox.has_room
 
     async def room(self) -> None:
         """Wait until another frame may wait, or the session has been told to stop."""
@@ -136,7 +119,7 @@ class Stream:
         if self.stopped_at is not None:
             return
         self._touch()
-        self._queue.append(_Flush())
+        self._inbox.put(FlushMark())
         self._parts.wake(self)
 
     def stop(self, reason: EndReason = "stop") -> None:
@@ -145,7 +128,7 @@ class Stream:
             return
         self.stopped_at = self._parts.clock.now()
         self._voice.cancel()
-        self._queue.append(_Stop(reason))
+        self._inbox.put(StopMark(reason))
         self._changed.set()
         self._parts.wake(self)
 
@@ -163,7 +146,7 @@ class Stream:
 
     async def settled(self) -> None:
         """Wait until every frame that has been put has been judged, or the session is over."""
-        await self._until(lambda: self.ended or (not self._queue and self.session.is_settled))
+        await self._until(lambda: self.ended or (not self._inbox and self.session.is_settled))
 
     async def finished(self) -> None:
         """Wait until ``sessionEnded`` is there to be taken."""
@@ -212,7 +195,7 @@ class Stream:
             requests += self.session.take_requests(now)
             self._await_decisions(requests)
             # Unless something is out, whose answer brings us here again, what still waits would wait for ever.
-            if not self._queue or self.ended or not self.session.is_settled or self._is_ahead:
+            if not self._inbox or self.ended or not self.session.is_settled or self._is_ahead:
                 break
         self._pass_on_events()
         return requests
@@ -223,21 +206,18 @@ class Stream:
         A mark is given when all before it has been judged, and nothing behind it before it has been heeded.
         """
         session = self.session
-        while self._queue and session.has_appetite and not self._is_ahead:
-            item = self._queue[0]
-            if not isinstance(item, tuple) and not session.is_settled:
+        while self._inbox and session.has_appetite and not self._is_ahead:
+            if self._inbox.next_is_mark and not session.is_settled:
                 return
-            self._queue.popleft()
-            match item:
-                case _Flush():
+            match self._inbox.take():
+                case FlushMark():
                     session.receive_flush()
                     return
-                case _Stop(reason):
+                case StopMark(reason):
                     session.receive_stop(reason, now)
                     return
-                case frame, arrival:
-                    self._frames_queued -= 1
-                    session.receive_frame(frame, arrival)
+                case Arrived(frame, at):
+                    session.receive_frame(frame, at)
 
     @property
     def _is_ahead(self) -> bool:
@@ -246,7 +226,7 @@ class Stream:
         It is given no more then. So whoever sends faster than real time waits for his own finals, has no more than one
         of them before the engine, and delays nobody else.
         """
-        return self._frames_queued > BEHIND_FRAMES and bool(self._decisions)
+        return self._inbox.frames > BEHIND_FRAMES and bool(self._decisions)
 
     def _await_decisions(self, requests: list[Request]) -> None:
         for request in requests:
@@ -295,14 +275,9 @@ class Stream:
 
     def drop_waiting(self, keep: int) -> int:
         """Drop the oldest waiting frames but ``keep``, while nobody speaks in them; returns how many."""
-        excess = self._frames_queued - keep
-        if excess <= 0 or self.ended or self.session.has_open_utterance:
+        if self.ended or self.session.has_open_utterance:
             return 0
-        dropped = 0
-        while dropped < excess and _is_quiet(self._queue[0]):
-            self._queue.popleft()
-            dropped += 1
-        self._frames_queued -= dropped
+        dropped = self._inbox.drop_quiet(keep)
         if dropped:
             self.session.receive_gap(dropped, self._parts.clock.now())
             self._account.note_dropped(self.session.stats.frames_dropped)
@@ -312,17 +287,16 @@ class Stream:
     @property
     def frames_queued(self) -> int:
         """Frames that wait for the session's logic."""
-        return self._frames_queued
+        return self._inbox.frames
 
     @property
     def buffered_ms(self) -> float:
         """Audio that waits."""
-        return float(self._frames_queued * FRAME_MS)
+        return float(self._inbox.frames * FRAME_MS)
 
     def waiting_s(self, now: float) -> float:
         """How long the oldest of them has waited."""
-        oldest = next((item[1] for item in self._queue if isinstance(item, tuple)), now)
-        return now - oldest
+        return self._inbox.waited_s(now)
 
     def is_sending(self, now: float) -> bool:
         """Whether audio has come a moment ago."""
@@ -346,10 +320,10 @@ class Stream:
             "age_s": round(now - self.opened_at, 1),
             "idle_s": round(self.idle_s(now), 1),
             "stream_ms": round(self.session.stream_ms, 1),
-            "frames_received": stats.frames_received + self._frames_queued,
+            "frames_received": stats.frames_received + self._inbox.frames,
             "frames_processed": stats.frames_processed,
             "frames_dropped": stats.frames_dropped,
-            "frames_queued": self._frames_queued,
+            "frames_queued": self._inbox.frames,
             "buffered_ms": self.buffered_ms,
             "utterances": stats.utterances,
             "speech_ms": round(stats.speech_ms, 1),
@@ -382,9 +356,7 @@ class Stream:
         if self.stopped_at is None:
             self.stopped_at = self._parts.clock.now()
         self._voice.cancel()
-        self.session.receive_loss(self._frames_queued)
-        self._frames_queued = 0
-        self._queue.clear()
+        self.session.receive_loss(self._inbox.clear())
 
     def _pass_on_events(self) -> None:
         for event in self.session.take_events():
@@ -407,8 +379,3 @@ class Stream:
 def _is_partial(request: Request) -> bool:
     """Whether its answer is only shown, and decides nothing."""
     return isinstance(request, TranscribeRequest) and request.urgency is Urgency.PARTIAL
-
-
-def _is_quiet(item: tuple[Int16, float] | _Flush | _Stop) -> bool:
-    """Whether it is a frame in which nobody speaks."""
-    return isinstance(item, tuple) and rms_dbfs(item[0]) < QUIET_DBFS

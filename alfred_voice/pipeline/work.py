@@ -132,14 +132,14 @@ class TranscribeQueue:
         It takes the place of an older one of its kind and utterance, whose answer would be stale: the speaker has gone
         on since. And whatever is asked for good makes a partial void.
         """
+        if job.request.urgency is not Urgency.PARTIAL:
+            self._void((job.stream, job.request.utterance, Urgency.PARTIAL))
         key = _key(job)
         older = self._places.get(key)
         if older is not None:
             self.superseded += 1
             older.job = job
             return
-        if job.request.urgency is not Urgency.PARTIAL:
-            self._void((job.stream, job.request.utterance, Urgency.PARTIAL))
         place = self._places[key] = _Place(job, job.queued_at)
         self._length += 1
         heapq.heappush(self._heap, (job.request.urgency, next(self._order), place))

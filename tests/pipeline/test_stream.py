@@ -28,7 +28,7 @@ from alfred_voice.models.scripted import ScriptedTts
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import TtsOptions
 from alfred_voice.pipeline.outbox import Outbox, SlowReader
-from alfred_voice.pipeline.stream import Stream, StreamParts
+from alfred_voice.pipeline.stream import BEHIND_FRAMES, Stream, StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.results import Piece, Transcript, TurnJudgement
@@ -254,6 +254,57 @@ async def test_the_detector_begins_afresh_with_every_session(played: Played) -> 
 def feed(played: Played, frames: list[Int16]) -> None:
     for frame in frames:
         played.stream.put(frame)
+
+
+def feed_until_asked(played: Played, frames: list[Int16], kind: type) -> None:
+    """Put frames and answer the detector until a question of this kind is out, and leave that open."""
+    feed(played, frames)
+    played.advance()
+    while not any(isinstance(request, kind) for request in played.out):
+        played.answer(DetectRequest)
+        assert played.advance()
+
+
+@pytest.mark.parametrize("kind", [TranscribeRequest, JudgeRequest])
+async def test_who_is_ahead_of_real_time_waits_for_the_answers_that_decide(
+    played: Played, spoken: Callable[..., list[Int16]], kind: type
+) -> None:
+    feed_until_asked(played, spoken(100, 400, 500), kind)
+    feed(played, [FRAME] * 2 * BEHIND_FRAMES)
+    waiting = played.stream.frames_queued
+    for _ in range(20):
+        played.answer(DetectRequest)
+        played.advance()
+    assert played.stream.frames_queued == waiting > BEHIND_FRAMES
+    played.work_off()
+    assert played.stream.frames_queued == 0
+
+
+async def test_who_keeps_pace_waits_for_no_answer(played: Played, spoken: Callable[..., list[Int16]]) -> None:
+    for frame in spoken(100, 400, 3000):
+        played.stream.put(frame)
+        played.advance()
+        played.answer(DetectRequest)
+        played.advance()
+    assert any(isinstance(request, TranscribeRequest) for request in played.out)
+    assert played.stream.frames_queued == 0
+
+
+async def test_an_answer_to_a_superseded_question_is_not_waited_for(
+    played: Played, spoken: Callable[..., list[Int16]]
+) -> None:
+    feed_until_asked(played, spoken(100, 400, 160), TranscribeRequest)
+    for frame in spoken(0, 300, 160):  # goes on, and pauses again: a second final, and the first will have no answer
+        played.stream.put(frame)
+        played.advance()
+        played.answer(DetectRequest)
+    finals = [request for request in played.out if isinstance(request, TranscribeRequest)]
+    finals = [request for request in finals if request.urgency is Urgency.FINAL]
+    assert len(finals) == 2
+    played.out.remove(finals[0])
+    feed(played, [FRAME] * 2 * BEHIND_FRAMES)
+    played.work_off()
+    assert played.stream.frames_queued == 0
 
 
 # What it tells

@@ -184,9 +184,22 @@ def test_a_partial_that_comes_after_a_final_is_not_lost_with_it(clip_job: Make, 
     assert len(queue) == 0
 
 
-def test_finals_are_never_superseded(clip_job: Make, speaker: Callable[[], Any]) -> None:
+@pytest.mark.parametrize("urgency", [FINAL, CUT])
+def test_a_newer_question_about_an_utterance_takes_the_place_of_one_whose_answer_would_be_stale(
+    clip_job: Make, speaker: Callable[[], Any], urgency: Urgency
+) -> None:
+    queue, stream = TranscribeQueue(1), speaker()
+    other = clip_job(at=2.0, urgency=urgency)
+    newer = clip_job(stream, 3.0, urgency=urgency)
+    for job in (clip_job(stream, 1.0, urgency=urgency), other, newer):
+        queue.add(job)
+    assert [queue.take(), queue.take(), queue.take()] == [[newer], [other], []]
+    assert queue.superseded == 1
+
+
+def test_finals_of_different_utterances_all_go(clip_job: Make, speaker: Callable[[], Any]) -> None:
     queue, stream = TranscribeQueue(8), speaker()
-    finals = [clip_job(stream, urgency=FINAL) for _ in range(3)]
+    finals = [clip_job(stream, urgency=FINAL, utterance=number) for number in range(3)]
     for job in finals:
         queue.add(job)
     assert queue.take() == finals
@@ -228,9 +241,12 @@ def test_nothing_is_lost_nothing_comes_twice_and_urgencies_never_mix(
             continue
         session, utterance, urgency = entry
         job = clip_job(speakers[session], float(now), urgency=urgency, utterance=utterance)
-        # By the rule, written down anew: whatever is newer makes a waiting partial of the utterance worthless.
+        # By the rule, written down anew: of each kind only the newest counts, and of partials none once more is asked.
         for other in list(owed):
-            if other.request.urgency is PARTIAL and (other.stream, other.request.utterance) == (job.stream, utterance):
+            if (other.stream, other.request.utterance) == (job.stream, utterance) and other.request.urgency in (
+                urgency,
+                PARTIAL,
+            ):
                 del owed[other]
         owed[job] = None
         queue.add(job)

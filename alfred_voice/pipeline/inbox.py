@@ -1,0 +1,93 @@
+"""The one bounded place in: what one client has sent and the session has not been given yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from alfred_voice.audio.level import rms_dbfs
+from alfred_voice.events import EndReason
+from alfred_voice.models.engine import Int16
+
+
+QUIET_DBFS = -60.0
+"""Below this nobody speaks: an amplitude of 32 in 32768, the noise of a line on which nothing is said."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrived:
+    """A frame and when it came."""
+
+    frame: Int16
+    """int16, shape (320,), 16 kHz."""
+    at: float
+    """Clock seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlushMark:
+    """Stands behind the frames that a flush concerns."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopMark:
+    """Stands behind the session's last frame."""
+
+    reason: EndReason
+
+
+class Inbox:
+    """Frames in order, with marks between them. The bound is kept by whoever puts: see :attr:`has_room`."""
+
+    def __init__(self, most_frames: int) -> None:
+        self._most_frames = most_frames
+        self._items: deque[Arrived | FlushMark | StopMark] = deque()
+        self.frames = 0
+        """Frames that wait."""
+
+    def __bool__(self) -> bool:
+        """Whether anything waits, be it a mark."""
+        return bool(self._items)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another frame may wait."""
+        return self.frames < self._most_frames
+
+    @property
+    def next_is_mark(self) -> bool:
+        """Whether a mark comes next."""
+        return bool(self._items) and not isinstance(self._items[0], Arrived)
+
+    def put(self, item: Arrived | FlushMark | StopMark) -> None:
+        """Let a frame or a mark wait."""
+        self._items.append(item)
+        self.frames += isinstance(item, Arrived)
+
+    def take(self) -> Arrived | FlushMark | StopMark:
+        """What came first."""
+        item = self._items.popleft()
+        self.frames -= isinstance(item, Arrived)
+        return item
+
+    def waited_s(self, now: float) -> float:
+        """How long the oldest frame has waited."""
+        return now - next((item.at for item in self._items if isinstance(item, Arrived)), now)
+
+    def drop_quiet(self, keep: int) -> int:
+        """Drop the oldest frames but ``keep``, as long as nobody speaks in them and no mark stands before them."""
+        dropped = 0
+        while self.frames > keep and _is_quiet(self._items[0]):
+            self.take()
+            dropped += 1
+        return dropped
+
+    def clear(self) -> int:
+        """Let go of everything; returns how many frames were lost with it."""
+        lost, self.frames = self.frames, 0
+        self._items.clear()
+        return lost
+
+
+def _is_quiet(item: Arrived | FlushMark | StopMark) -> bool:
+    return isinstance(item, Arrived) and rms_dbfs(item.frame) < QUIET_DBFS
