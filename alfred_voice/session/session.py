@@ -228,7 +228,7 @@ class Session:
 
         At real time nothing piles up here, so a slow engine never holds the detector back.
         """
-        if self._intake.waiting_windows < CATCH_UP_WINDOWS:
+        if self._intake.waiting_windows < CATCH_UP_WINDOWS or self._end_reason is not None:
             return False
         if self._finals.owed >= MOST_OWED_FINALS:
             return True
