@@ -228,11 +228,11 @@ class Session:
 
         At real time nothing piles up here, so a slow engine never holds the detector back.
         """
-        if self._intake.waiting_windows < CATCH_UP_WINDOWS or self._end_reason is not None:
+        if self._intake.waiting_windows < CATCH_UP_WINDOWS:
             return False
         if self._finals.owed >= MOST_OWED_FINALS:
             return True
-        return self._open is not None and (self._open.judge_is_out or self._open.cut is not None)
+        return self._open is not None and self._open.judge_is_out
 
     @property
     def is_settled(self) -> bool:
