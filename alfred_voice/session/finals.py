@@ -79,9 +79,13 @@ class Finals:
         utterance.ending = ending
         self._closing.append(utterance)
 
-    def clear(self) -> None:
-        """Give up all that is still to be told."""
-        self._closing.clear()
+    def give_up(self, now: float) -> list[Event]:
+        """What is owed, in order, with as much as has been heard: nobody will answer any more."""
+        for utterance in self._closing:
+            if utterance.final is None:
+                heard = utterance.hypothesis.pieces
+                utterance.final = Transcript(text_of(heard), heard, language=self._recognition.language)
+        return self.take_events(now)
 
     def take_events(self, now: float) -> list[Event]:
         """What can be told now: an utterance waits for those before it."""

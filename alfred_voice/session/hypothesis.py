@@ -44,6 +44,11 @@ class Hypothesis:
         """The committed tokens, to be forced on the next decoding."""
         return tuple(token for piece in self.stable for token in piece.tokens)
 
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """All tokens of the newest hypothesis, a draft of the next one."""
+        return tuple(token for piece in self.pieces for token in piece.tokens)
+
     def receive(self, pieces: tuple[Piece, ...]) -> bool:
         """Take a newer hypothesis.
 

@@ -7,8 +7,7 @@ processed once the windows that cover it have been judged.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +21,9 @@ FRAME_SAMPLES = 320
 """20 ms at 16 kHz: the unit of transport."""
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedFrame:
-    """A frame whose last sample has been judged."""
-
-    number: int
-    start_sample: int
-    arrival: float
+JudgedFrame: TypeAlias = "tuple[int, int, float]"
+"""A frame whose last sample has been judged: its number, its first sample, and when it came. No class of its own, as
+one is made for every 20 ms of every session."""
 
 
 class Intake:
@@ -40,10 +35,13 @@ class Intake:
 
     def __init__(self, max_samples: int) -> None:
         self._ring = Ring(max_samples)
-        self._arrivals: deque[float] = deque()
+        self.arrivals: deque[float] = deque()
+        """When each complete window came that nobody has taken yet."""
         self._waiting: deque[JudgedFrame] = deque()
         self._gaps: deque[tuple[int, int]] = deque()
         self._taken = 0
+        # One past the last window whose arrival has been noted.
+        self._complete = 0
         self.judged_samples = 0
         self.received = 0
         self.processed = 0
@@ -62,7 +60,7 @@ class Intake:
     @property
     def waiting_windows(self) -> int:
         """Complete windows that nobody has taken yet."""
-        return len(self._arrivals)
+        return len(self.arrivals)
 
     @property
     def nbytes(self) -> int:
@@ -71,11 +69,13 @@ class Intake:
 
     def receive_frame(self, frame: NDArray[np.int16], now: float) -> None:
         """Take a 20 ms frame: int16, shape (320,), 16 kHz."""
-        start = self._ring.end
-        self._ring.append(frame)
-        self._waiting.append(JudgedFrame(self.received, start, now))
+        ring = self._ring
+        start = ring.end
+        ring.append(frame)
+        self._waiting.append((self.received, start, now))
         self.received += 1
-        self._note_arrival(now)
+        if self._complete + WINDOW_SAMPLES <= start + FRAME_SAMPLES:
+            self._note_arrival(now)
 
     def receive_gap(self, frames: int, now: float) -> None:
         """Note that ``frames`` frames were dropped before they got here: silence that nobody judges."""
@@ -99,47 +99,70 @@ class Intake:
             self._note_arrival(now)
 
     def _note_arrival(self, now: float) -> None:
-        while self._taken + (len(self._arrivals) + 1) * WINDOW_SAMPLES <= self._ring.end:
-            self._arrivals.append(now)
+        while self._complete + WINDOW_SAMPLES <= self._ring.end:
+            self._complete += WINDOW_SAMPLES
+            self.arrivals.append(now)
 
     def take_windows(self, most: int, *, fresh: bool) -> DetectRequest | None:
         """Hand out up to ``most`` windows, in order; None when there is none, or the next one lies in a gap."""
-        count = min(most, len(self._arrivals))
+        count = min(most, len(self.arrivals))
         if count == 0 or self.next_is_gap:
             return None
         first = self._taken
         if self._gaps:
             count = min(count, max(1, (self._gaps[0][0] - first) // WINDOW_SAMPLES))
         self._taken = first + count * WINDOW_SAMPLES
-        windows = self._read_filled(first, self._taken).reshape(count, WINDOW_SAMPLES)
-        arrivals = tuple(self._arrivals.popleft() for _ in range(count))
+        windows = self._view_filled(first, self._taken).reshape(count, WINDOW_SAMPLES)
+        next_arrival = self.arrivals.popleft
+        arrivals = (next_arrival(),) if count == 1 else tuple(next_arrival() for _ in range(count))
         return DetectRequest(windows, first // WINDOW_SAMPLES, arrivals, fresh)
 
     @property
     def next_is_gap(self) -> bool:
         """Whether the next window lies wholly in a gap, so that no model need look at it."""
+        if not self._gaps:
+            return False
         while self._gaps and self._gaps[0][1] < self._taken + WINDOW_SAMPLES:
             self._gaps.popleft()
-        return bool(self._gaps) and bool(self._arrivals) and self._gaps[0][0] <= self._taken
+        return bool(self._gaps) and bool(self.arrivals) and self._gaps[0][0] <= self._taken
 
     def take_gap_window(self) -> tuple[int, float]:
         """Take the next window, which lies in a gap: its first sample and when it came."""
         start, self._taken = self._taken, self._taken + WINDOW_SAMPLES
-        return start, self._arrivals.popleft()
+        return start, self.arrivals.popleft()
 
-    def mark_judged(self, window_start: int) -> Iterator[JudgedFrame]:
-        """Note the verdict on one window; yield the frames that are processed with it."""
+    def mark_judged(self, window_start: int) -> list[JudgedFrame]:
+        """Note the verdict on one window; returns the frames that are processed with it."""
+        waiting = self._waiting
         self.judged_samples = window_start + WINDOW_SAMPLES
-        while self._waiting and self._waiting[0].start_sample + FRAME_SAMPLES <= self.judged_samples:
+        # The frame that the window ends in is not complete.
+        last_start = self.judged_samples - FRAME_SAMPLES
+        judged = []
+        while waiting and waiting[0][1] <= last_start:
+            judged.append(waiting.popleft())
+        self.processed += len(judged)
+        return judged
+
+    def mark_silent(self, window_start: int, kept: int) -> None:
+        """Note that one window is silence in which nobody is interested, and forget all but ``kept`` samples."""
+        waiting = self._waiting
+        judged = self.judged_samples = window_start + WINDOW_SAMPLES
+        last_start = judged - FRAME_SAMPLES
+        while waiting and waiting[0][1] <= last_start:
+            waiting.popleft()
             self.processed += 1
-            yield self._waiting.popleft()
+        self._ring.discard(judged - kept)
 
     def read(self, start: int, end: int) -> NDArray[np.int16]:
         """A copy of the audio from ``start`` up to ``end``, or to where it begins and ends."""
         start = min(max(start, self._ring.start), self._ring.end)
         return self._ring.read(start, max(start, min(end, self._ring.end)))
 
-    def _read_filled(self, start: int, end: int) -> NDArray[np.int16]:
+    def _view_filled(self, start: int, end: int) -> NDArray[np.int16]:
+        if start >= self._ring.start:
+            # What has been taken stays until it has been judged, and a question holds a few windows of the 30 s and
+            # more that there is room for: the view is not overwritten before it has been read.
+            return self._ring.view(start, end)
         held = self.read(start, end)
         # Audio that had to give way before it was judged, to a long gap or to a late answer, is silence.
         return np.concatenate([np.zeros(end - start - len(held), np.int16), held])
@@ -152,5 +175,5 @@ class Intake:
         """Give up: what has not been judged counts as dropped, and the audio is freed."""
         self.dropped += len(self._waiting)
         self._waiting.clear()
-        self._arrivals.clear()
+        self.arrivals.clear()
         self._ring.discard(self._ring.end)

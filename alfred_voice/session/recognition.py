@@ -34,9 +34,9 @@ class Recognition:
         self.partial_interval_ms = options.partial_interval_ms if self._partials else 0
         self.engine = options.engine
 
-    def slow_partials(self, factor: int) -> None:
+    def slow_partials(self, factor: float) -> None:
         """Ask for partials ``factor`` times less often than configured; 0 for not at all."""
-        self.partial_interval_ms = self._options.partial_interval_ms * factor if self._partials else 0
+        self.partial_interval_ms = round(self._options.partial_interval_ms * factor) if self._partials else 0
 
     def next_partial(self, utterance: Utterance, end: int, intake: Intake, now: float) -> TranscribeRequest | None:
         """A question about all speech up to ``end``, when enough has come since the last one."""
@@ -90,8 +90,13 @@ class Recognition:
         if candidate is None:
             self._give_up(utterance)
             return None
-        search.request = self._request(Urgency.CUT, utterance, candidate, intake, now)
-        return search.request
+        following = self._request(Urgency.CUT, utterance, candidate, intake, now)
+        if following.start_sample > request.start_sample:
+            # Answers came so late that the beginning of the audio had to give way: what is left cannot be compared.
+            self._give_up(utterance)
+            return None
+        search.request = following
+        return following
 
     def receive_failed_cut(self, utterance: Utterance, request: TranscribeRequest) -> None:
         """Take note that a question of the search for a cut has no answer."""
@@ -132,4 +137,5 @@ class Recognition:
             language=self.language,
             voiced_ms=utterance.voiced_ms,
             asked_at=now,
+            draft=utterance.hypothesis.tokens,
         )

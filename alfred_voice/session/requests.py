@@ -14,9 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class DetectRequest:
-    """Windows that the voice activity detector has not seen yet, in order."""
+    """Windows that the voice activity detector has not seen yet, in order.
+
+    Not to be changed; not frozen, as thirty a second are made for every session and that makes it dearer.
+    """
 
     windows: NDArray[np.int16]
     """int16, shape (k, 512), 16 kHz; k >= 1."""
@@ -52,6 +55,8 @@ class TranscribeRequest:
     voiced_ms: float
     asked_at: float
     """Clock seconds."""
+    draft: tuple[int, ...] = ()
+    """Tokens of the newest hypothesis that begins at the same sample: makes the answer quicker, never different."""
 
     @property
     def end_sample(self) -> int:

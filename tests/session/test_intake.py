@@ -26,7 +26,7 @@ def judge_all(intake: Intake, most: int = 16) -> tuple[list[tuple[int, Int16]], 
         if intake.next_is_gap:
             start, _ = intake.take_gap_window()
             gaps.append(start)
-            frames += [done.number for done in intake.mark_judged(start)]
+            frames += [number for number, _, _ in intake.mark_judged(start)]
             continue
         request = intake.take_windows(most, fresh=False)
         if request is None:
@@ -34,8 +34,8 @@ def judge_all(intake: Intake, most: int = 16) -> tuple[list[tuple[int, Int16]], 
         assert len(request.windows) == len(request.arrivals) <= most
         for index, window in enumerate(request.windows):
             start = (request.first_window + index) * 512
-            asked.append((start, window))
-            frames += [done.number for done in intake.mark_judged(start)]
+            asked.append((start, window.copy()))
+            frames += [number for number, _, _ in intake.mark_judged(start)]
         intake.discard(intake.judged_samples)
 
 

@@ -329,8 +329,8 @@ def test_only_the_first_stop_counts_and_nothing_follows_the_end(speaker: MakeSpe
     one.stop()
     one.final("yes")
     one.session.receive_stop("shutdown", one.now)
-    one.session.fail(EngineFailure("late"))
-    one.session.end("error")
+    one.session.fail(EngineFailure("late"), one.now)
+    one.session.end("error", one.now)
     one.session.tell(Pong(1))
     one.break_down(judge)
 
@@ -344,7 +344,7 @@ def test_a_session_can_be_ended_at_once_and_its_account_is_exact(speaker: MakeSp
     one.say("#" * 10)
     one.session.receive_gap(5, one.now)
     one.session.receive_loss(2)
-    one.session.end("max_duration")
+    one.session.end("max_duration", one.now)
     one.detect(one.detects[0])
     one.pump()
 
@@ -433,6 +433,45 @@ def test_a_failure_about_an_earlier_pause_does_not_delay_the_next_judgement(spea
     one.say(" " * 7)
 
     assert [question.silence_ms for question in one.judgements] == [7 * 32]
+
+
+def test_a_session_that_fails_tells_what_it_has_heard_of_the_open_utterance_first(speaker: MakeSpeaker) -> None:
+    one = speaker().say("#" * 20)
+    one.partial("turn on the")
+    one.say("##")
+    one.holds_detections = True
+    one.say("##")
+    one.break_down(one.detects[-1])
+
+    assert one.told[-5:] == ["speechEnd", "finalTranscription", "turnComplete", "error", "sessionEnded"]
+    final = one.one(FinalTranscription)
+    assert final.text == "turn on the"
+    assert final.end_ms == 22 * 32
+    assert one.one(TurnCompleted).reason == "flush"
+
+
+def test_a_session_that_fails_tells_the_finals_that_it_owes_in_their_order(speaker: MakeSpeaker) -> None:
+    one = speaker(partials=False).say("#" * 10)
+    one.flush()
+    one.say(" " * 10 + "#" * 10)
+    one.flush()
+    assert one.of(FinalTranscription) == []
+    one.session.fail(EngineFailure("no more"), one.now)
+    one.pump()
+
+    assert [final.utterance for final in one.of(FinalTranscription)] == [0, 1]
+    assert [final.text for final in one.of(FinalTranscription)] == ["", ""]
+    assert one.told[-2:] == ["error", "sessionEnded"]
+
+
+def test_a_final_that_is_there_already_is_told_when_the_session_is_ended_at_once(speaker: MakeSpeaker) -> None:
+    one = speaker(partials=False).say("#" * 10 + " " * 4)
+    one.final("good night")
+    one.session.end("shutdown", one.now)
+    one.pump()
+
+    assert one.one(FinalTranscription).text == "good night"
+    assert one.told[-1] == "sessionEnded"
 
 
 def test_a_session_without_its_detector_ends(speaker: MakeSpeaker) -> None:
