@@ -3,27 +3,26 @@
 The network (v5 and v6) hears 512 new samples with the 64 before them and carries the two vectors
 of an LSTM from window to window (snakers4/silero-vad, utils_vad.py). One row of :class:`SileroStates`
 holds these for one session; a step gathers the rows of a batch, runs the network once, and puts
-the rows back.
+the rows back. How the network is computed: :mod:`alfred_voice.models.silero_network`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alfred_voice.errors import EngineFailure
-from alfred_voice.models.engine import SAMPLE_RATE, WINDOW_SAMPLES, Float32
-from alfred_voice.models.onnx import open_session
+from alfred_voice.models.engine import WINDOW_SAMPLES, Float32
+from alfred_voice.models.onnx_constants import float_constants
+from alfred_voice.models.silero_network import HEARD_SAMPLES, HIDDEN, LARGEST_BATCH, SileroNetwork, SileroWeights
 
 
 CONTEXT_SAMPLES = 64
 """4 ms; the end of the previous window, heard again before the next."""
-HIDDEN = 128
-"""Width of the LSTM."""
 
 
 def row_index(rows: Sequence[int], capacity: int) -> NDArray[np.intp]:
@@ -80,14 +79,32 @@ class SileroStates:
         self.state, self.context = grown.state, grown.context
 
 
+class Network(Protocol):
+    """What computes one window of each row."""
+
+    def run(self, heard: Float32, output: Float32, cell: Float32) -> Float32:
+        """See :meth:`SileroNetwork.run`."""
+        ...
+
+
 class SileroVad:
     """The voice activity detector of the house."""
 
     name = "silero"
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        self._session = open_session(path, threads=threads)
-        self._sample_rate = np.array(SAMPLE_RATE, np.int64)
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._heard: Float32 = np.empty((LARGEST_BATCH, HEARD_SAMPLES), np.float32)
+
+    @classmethod
+    def load(cls, path: Path) -> SileroVad:
+        """With the weights of the stock graph at ``path``.
+
+        Raises:
+            ModelMissing: there is no such file.
+            ModelCorrupt: it is not that graph.
+        """
+        return cls(SileroNetwork(SileroWeights.of(float_constants(path))))
 
     def new_states(self, capacity: int) -> SileroStates:
         """Recurrent state of up to ``capacity`` sessions, one row each, all fresh."""
@@ -112,26 +129,30 @@ class SileroVad:
         index = row_index(rows, states.capacity)
         if not len(index):
             return np.zeros(0, np.float32)
-        heard = np.concatenate((states.context[index], windows), axis=1)
-        probability, state = self._network(heard, states.state.take(index, axis=1))
+        probability = np.empty(len(index), np.float32)
+        moved = [
+            self._judge(states, index[at : at + LARGEST_BATCH], windows[at : at + LARGEST_BATCH], probability[at:])
+            for at in range(0, len(index), LARGEST_BATCH)
+        ]
         nonsense = index[~np.isfinite(probability)]
         if len(nonsense):
             states.reset(nonsense.tolist())
             raise EngineFailure(f"silero answered no number for {len(nonsense)} of {len(rows)} windows")
-        states.state[:, index] = state
+        for at, (output, cell) in enumerate(moved):
+            part = index[at * LARGEST_BATCH : (at + 1) * LARGEST_BATCH]
+            states.state[0, part] = output
+            states.state[1, part] = cell
         states.context[index] = windows[:, -CONTEXT_SAMPLES:]
         return probability
 
-    def _network(self, heard: Float32, state: Float32) -> tuple[Float32, Float32]:
-        """Run the network once: all that knows how it is computed.
-
-        Args:
-            heard: float32, shape (batch, 576): context and window.
-            state: float32, shape (2, batch, 128).
-
-        Returns:
-            Probability of speech, float32, shape (batch,), and the next state, float32, shape (2, batch, 128).
-        """
-        feeds: dict[str, NDArray[Any]] = {"input": heard, "state": state, "sr": self._sample_rate}
-        probability, following = self._session.run(feeds, ["output", "stateN"])
-        return probability.reshape(-1), following
+    def _judge(
+        self, states: SileroStates, index: NDArray[np.intp], windows: Float32, probability: Float32
+    ) -> tuple[Float32, Float32]:
+        """Run the network once; fills in the probabilities, and returns the LSTM's new output and cell."""
+        rows = len(index)
+        heard = self._heard[:rows]
+        heard[:, :CONTEXT_SAMPLES] = states.context[index]
+        heard[:, CONTEXT_SAMPLES:] = windows
+        output, cell = states.state[0, index], states.state[1, index]
+        probability[:rows] = self._network.run(heard, output, cell)
+        return output, cell

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from alfred_voice.errors import ModelCorrupt
+from alfred_voice.models.engine import Float32
+from alfred_voice.models.silero_network import LARGEST_BATCH, SileroNetwork, SileroWeights
+
+
+RANDOM = np.random.default_rng(3)
+
+
+def drawn(*shape: int) -> Float32:
+    return RANDOM.normal(0, 0.1, shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def constants() -> dict[str, Float32]:
+    """Random weights in the stock file's names and shapes; the spectrum's basis is the true one."""
+    sample, bins = np.arange(256), np.arange(129)[:, None]
+    window = np.sin(np.pi * sample / 256) ** 2
+    angle = 2 * np.pi * bins * sample / 256
+    basis = np.concatenate([window * np.cos(angle), -window * np.sin(angle)])
+    made = {"model.stft.forward_basis_buffer": basis[:, None].astype(np.float32)}
+    for layer, (before, after) in enumerate([(129, 128), (128, 64), (64, 64), (64, 128)]):
+        made[f"model.encoder.{layer}.reparam_conv.weight"] = drawn(after, before, 3)
+        made[f"model.encoder.{layer}.reparam_conv.bias"] = drawn(after)
+    for part in ("weight_ih", "weight_hh"):
+        made[f"model.decoder.rnn.{part}"] = drawn(512, 128)
+    for part in ("bias_ih", "bias_hh"):
+        made[f"model.decoder.rnn.{part}"] = drawn(512)
+    made["model.decoder.decoder.2.weight"] = drawn(1, 128, 1)
+    made["model.decoder.decoder.2.bias"] = drawn(1)
+    return made
+
+
+def convolved(values: np.ndarray, weight: Float32, bias: Float32, stride: int) -> np.ndarray:
+    """By the definition, position by position: values (channels, positions), padded with one zero on either side."""
+    padded = np.pad(values, ((0, 0), (1, 1)))
+    columns = [
+        np.einsum("oik,ik->o", weight.astype(np.float64), padded[:, at : at + 3]) + bias
+        for at in range(0, values.shape[1], stride)
+    ]
+    return np.maximum(np.array(columns).T, 0)
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-values))
+
+
+def by_definition(
+    constants: dict[str, Float32], heard: Float32, output: Float32, cell: Float32
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """One row in double precision: the network as its layers are defined."""
+    sound = np.pad(heard.astype(np.float64), (0, 64), mode="reflect")
+    window = np.sin(np.pi * np.arange(256) / 256) ** 2
+    frames = [np.abs(np.fft.rfft(sound[at : at + 256] * window)) for at in (0, 128, 256, 384)]
+    values = np.array(frames).T
+    for layer, stride in enumerate([1, 2, 2, 1]):
+        name = f"model.encoder.{layer}.reparam_conv"
+        values = convolved(values, constants[f"{name}.weight"], constants[f"{name}.bias"], stride)
+    lstm = {part: constants[f"model.decoder.rnn.{part}"].astype(np.float64) for part in
+            ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}  # fmt: skip
+    gates = lstm["weight_ih"] @ values[:, 0] + lstm["bias_ih"] + lstm["weight_hh"] @ output + lstm["bias_hh"]
+    entry, forget, candidate, leave = gates.reshape(4, 128)
+    new_cell = sigmoid(forget) * cell + sigmoid(entry) * np.tanh(candidate)
+    new_output = sigmoid(leave) * np.tanh(new_cell)
+    weight, bias = constants["model.decoder.decoder.2.weight"], constants["model.decoder.decoder.2.bias"]
+    score = float(weight.reshape(-1) @ np.maximum(new_output, 0)) + float(bias[0])
+    return float(sigmoid(np.array(score))), new_output, new_cell
+
+
+@pytest.mark.parametrize("rows", [1, 2, 17, LARGEST_BATCH])
+def test_each_row_is_computed_as_the_layers_are_defined(constants: dict[str, Float32], rows: int) -> None:
+    heard, output, cell = drawn(rows, 576), drawn(rows, 128), drawn(rows, 128)
+    expected = [by_definition(constants, *row) for row in zip(heard, output, cell, strict=True)]
+    probabilities = SileroNetwork(SileroWeights.of(constants)).run(heard, output, cell)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, [row[0] for row in expected], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(output, [row[1] for row in expected], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(cell, [row[2] for row in expected], rtol=0, atol=1e-5)
+
+
+def test_what_was_computed_before_leaves_no_trace(constants: dict[str, Float32]) -> None:
+    network = SileroNetwork(SileroWeights.of(constants))
+    heard = drawn(3, 576)
+    zeros = np.zeros((3, 128), np.float32)
+    first = network.run(heard, zeros.copy(), zeros.copy())
+    network.run(drawn(200, 576) * 100, drawn(200, 128), drawn(200, 128))
+    np.testing.assert_array_equal(network.run(heard, zeros.copy(), zeros.copy()), first)
+
+
+def test_a_row_that_is_no_number_leaves_the_others_alone(constants: dict[str, Float32]) -> None:
+    network = SileroNetwork(SileroWeights.of(constants))
+    heard, zeros = drawn(3, 576), np.zeros((3, 128), np.float32)
+    good = network.run(heard, zeros.copy(), zeros.copy())
+    heard[1, 300] = np.nan
+    bad = network.run(heard, zeros.copy(), zeros.copy())
+    assert np.isnan(bad[1])
+    np.testing.assert_array_equal(bad[[0, 2]], good[[0, 2]])
+
+
+@pytest.mark.parametrize("name", ["model.stft.forward_basis_buffer", "model.encoder.2.reparam_conv.weight",
+                                  "model.decoder.rnn.weight_hh", "model.decoder.decoder.2.bias"])  # fmt: skip
+def test_weights_that_are_not_all_there_are_refused(constants: dict[str, Float32], name: str) -> None:
+    with pytest.raises(ModelCorrupt, match="not the weights of Silero"):
+        SileroWeights.of({key: value for key, value in constants.items() if key != name})
+
+
+def test_weights_of_another_size_are_refused(constants: dict[str, Float32]) -> None:
+    with pytest.raises(ModelCorrupt, match="not the weights of Silero"):
+        SileroWeights.of(constants | {"model.encoder.0.reparam_conv.bias": drawn(96)})
+
+
+def test_a_spectrum_that_cannot_be_folded_is_refused(constants: dict[str, Float32]) -> None:
+    name = "model.stft.forward_basis_buffer"
+    crooked = constants[name].copy()
+    crooked[5, 0, 30] += 0.01
+    with pytest.raises(ModelCorrupt, match="not symmetric"):
+        SileroWeights.of(constants | {name: crooked})
