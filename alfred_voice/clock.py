@@ -17,6 +17,10 @@ class Clock(Protocol):
         """Seconds since 1970-01-01 UTC, for people and logs only."""
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Hold the calling thread for so long."""
+        ...
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -28,6 +32,10 @@ class SystemClock:
     def wall(self) -> float:
         """Seconds since 1970-01-01 UTC."""
         return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        """Hold the calling thread for so long."""
+        time.sleep(seconds)
 
 
 class ManualClock:
@@ -49,3 +57,7 @@ class ManualClock:
     def wall(self) -> float:
         """The same seconds: a manual clock has no calendar."""
         return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Go on by ``seconds``, in no time."""
+        self.advance(seconds)

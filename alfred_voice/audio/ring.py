@@ -46,7 +46,14 @@ class Ring:
 
     def append(self, samples: Int16) -> None:
         """Take the next samples of the stream: int16, shape (n,), any n."""
-        self._make_room(len(samples))
+        n, size, end = len(samples), len(self._samples), self._end
+        at = end % size
+        # The usual frame fits where it is to go: this runs 50 times a second for every session.
+        if at + n <= size and end - self._start + n <= size:
+            self._samples[at : at + n] = samples
+            self._end = end + n
+            return
+        self._make_room(n)
         kept = samples[max(0, len(samples) - len(self._samples)) :]
         first = self._end + len(samples) - len(kept)
         at = first % len(self._samples)
@@ -76,12 +83,27 @@ class Ring:
             raise ValueError(f"expected a span within {self._start} to {self._end}, got {start} to {end}")
         return self._copy(start, end, end - start)
 
+    def view(self, start: int, end: int) -> Int16:
+        """Samples ``start`` to ``end``, a copy only where they do not lie in a row.
+
+        What is discarded may be overwritten by what comes in later: a view is for reading soon.
+
+        Raises:
+            ValueError: not all of them are held.
+        """
+        size = len(self._samples)
+        at = start % size
+        if self._start <= start <= end <= self._end and at + end - start <= size:
+            return self._samples[at : at + end - start]
+        return self.read(start, end)
+
     def discard(self, before: int) -> None:
         """Let go of all samples before index ``before``; what was never held is no error."""
-        self._start = min(max(self._start, before), self._end)
-        held = self._end - self._start
-        if len(self._samples) > self._initial and held * 4 <= len(self._samples):
-            self._resize(self._fitting(held * 2))
+        if before > self._start:
+            self._start = min(before, self._end)
+        size = len(self._samples)
+        if size > self._initial and (self._end - self._start) * 4 <= size:
+            self._resize(self._fitting((self._end - self._start) * 2))
 
     def _make_room(self, n: int) -> None:
         needed = self._end - self._start + n
@@ -112,6 +134,8 @@ class Ring:
     def _copy(self, start: int, end: int, n: int) -> Int16:
         at = start % len(self._samples)
         straight = min(n, len(self._samples) - at)
+        if straight == n:
+            return self._samples[at : at + n].copy()
         copy: Int16 = np.empty(n, dtype=np.int16)
         copy[:straight] = self._samples[at : at + straight]
         copy[straight:] = self._samples[: n - straight]

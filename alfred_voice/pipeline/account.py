@@ -45,13 +45,13 @@ class Account:
     def note_processed(self, in_all: int) -> None:
         """Note how many frames have been judged up to now."""
         if in_all != self._processed:
-            self._metrics.record_processed(in_all - self._processed)
+            self._metrics.frames_processed += in_all - self._processed
             self._processed = in_all
 
     def note_dropped(self, in_all: int) -> None:
         """Note how many frames have been dropped up to now."""
         if in_all != self._dropped:
-            self._metrics.frames.labels("dropped").inc(in_all - self._dropped)
+            self._metrics.frames_dropped += in_all - self._dropped
             self._dropped = in_all
 
     def close(self, stats: SessionStats) -> None:

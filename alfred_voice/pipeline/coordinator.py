@@ -250,6 +250,7 @@ class Coordinator:
                 "final": metrics.final_ms.summary(),
                 "turn": metrics.turn_ms.summary(),
             },
+            "partials": self._upkeep.partial_pace.describe(),
             "lanes": {name: lane.describe() for name, lane in lanes.items()},
             "uptime_s": round(self._clock.now() - self._upkeep.meter.started_at, 1),
         }

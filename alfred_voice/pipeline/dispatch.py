@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, EngineFailure
-from alfred_voice.models.engine import Engines, Float32
+from alfred_voice.models.engine import Engines
 from alfred_voice.pipeline.engine_work import DetectWork, JudgeWork, TranscribeWork
 from alfred_voice.pipeline.lane import Lane
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
@@ -16,12 +16,17 @@ from alfred_voice.pipeline.options import PipelineOptions
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.pipeline.work import DetectQueue, Job, JudgeQueue, TranscribeQueue
 from alfred_voice.results import Transcript, TurnJudgement
-from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest
+from alfred_voice.session.requests import DetectRequest, JudgeRequest, TranscribeRequest
 
 
 log = logging.getLogger(__name__)
 
-Answer = Float32 | Transcript | TurnJudgement | AlfredVoiceError
+CROWD = 64
+"""Sessions that send at the same time, from which on the loop turns more slowly."""
+CROWD_TURN_S = 0.005
+"""A quarter of a frame's time: what that adds at most to a frame's age."""
+
+Answer = Transcript | TurnJudgement | AlfredVoiceError
 
 
 class Dispatch:
@@ -48,9 +53,9 @@ class Dispatch:
         self.transcribe_queue = TranscribeQueue(options.stt_max_batch)
         self.judge_queue = JudgeQueue()
         self.lane_metrics = {name: LaneMetrics(name, metrics) for name in ("vad", "stt", "turn")}
-        self.detect = Lane[DetectRequest, Float32](
+        self.detect = Lane[DetectRequest, list[float]](
             "vad", self.detect_queue, DetectWork(engines.vad),
-            self._deliver, self._kick, clock, self.lane_metrics["vad"],
+            self._deliver_detections, self._kick, clock, self.lane_metrics["vad"], threaded=False,
         )  # fmt: skip
         self.transcribe = Lane[TranscribeRequest, Transcript](
             "stt", self.transcribe_queue, TranscribeWork(engines.stt, clock),
@@ -75,6 +80,18 @@ class Dispatch:
         for stream in ready:
             self._advance(stream, now)
         self._kick()
+        self._rest(now)
+
+    def _rest(self, began: float) -> None:
+        """Hold the loop still for a moment when many send, so that its next turn takes up what all have sent since.
+
+        A turn has a price however little it finds to do: with 200 sessions sending at times of their own, one frame
+        costs a quarter less when the loop turns 200 times a second than when it turns a thousand times.
+        """
+        if self.detect_queue.speakers >= CROWD:
+            left_s = began + CROWD_TURN_S - self._clock.now()
+            if left_s > 0:
+                self._clock.sleep(left_s)
 
     def _advance(self, stream: Stream, now: float) -> None:
         try:
@@ -83,29 +100,47 @@ class Dispatch:
             self._end_faulty(stream, error)
             return
         for request in requests:
-            self._put(stream, request, now)
+            if isinstance(request, DetectRequest):
+                self.detect_queue.add(Job(stream, request, now))
+            elif isinstance(request, TranscribeRequest):
+                self.transcribe_queue.add(Job(stream, request, now))
+            else:
+                self.judge_queue.add(Job(stream, request, now))
         if stream.ended:
             self._on_end(stream)
 
-    def _put(self, stream: Stream, request: Request, now: float) -> None:
-        match request:
-            case DetectRequest():
-                self.detect.put(Job(stream, request, now))
-            case TranscribeRequest():
-                self.transcribe.put(Job(stream, request, now))
-            case JudgeRequest():
-                self.judge.put(Job(stream, request, now))
-
-    def _deliver(self, job: Job[DetectRequest] | Job[TranscribeRequest] | Job[JudgeRequest], answer: Answer) -> None:
+    def _deliver_detections(
+        self, jobs: Sequence[Job[DetectRequest]], answers: Sequence[list[float] | AlfredVoiceError]
+    ) -> None:
+        """The detector's word to each of its sessions, and on with them: this is the busiest place of the house."""
         now = self._clock.now()
-        if isinstance(job.request, DetectRequest) and not isinstance(answer, AlfredVoiceError):
-            self._metrics.record_windows(len(job.request.windows), (now - job.queued_at) * 1000)
-        try:
-            job.stream.receive(job.request, answer, now)
-        except Exception as error:  # noqa: BLE001  as in _advance
-            self._end_faulty(job.stream, error)
-            return
-        self._advance(job.stream, now)
+        times: list[tuple[int, float]] = []
+        for job, answer in zip(jobs, answers, strict=True):
+            stream = job.stream
+            if not isinstance(answer, AlfredVoiceError):
+                times.append((len(answer), now - job.queued_at))
+            try:
+                goes_on = stream.receive_detection(job.request, answer, now)
+            except Exception as error:  # noqa: BLE001  as in _advance
+                self._end_faulty(stream, error)
+                continue
+            if goes_on:
+                self._advance(stream, now)
+        self._metrics.record_windows(times)
+
+    def _deliver(
+        self,
+        jobs: Sequence[Job[TranscribeRequest] | Job[JudgeRequest]],
+        answers: Sequence[Answer],
+    ) -> None:
+        now = self._clock.now()
+        for job, answer in zip(jobs, answers, strict=True):
+            try:
+                job.stream.receive(job.request, answer, now)
+            except Exception as error:  # noqa: BLE001  as in _advance
+                self._end_faulty(job.stream, error)
+                continue
+            self._advance(job.stream, now)
 
     def _end_faulty(self, stream: Stream, error: Exception) -> None:
         log.error("session_failed", exc_info=error, extra={"session": stream.session_id})
@@ -122,7 +157,9 @@ class Dispatch:
     @property
     def lanes(
         self,
-    ) -> tuple[Lane[DetectRequest, Float32], Lane[TranscribeRequest, Transcript], Lane[JudgeRequest, TurnJudgement]]:
+    ) -> tuple[
+        Lane[DetectRequest, list[float]], Lane[TranscribeRequest, Transcript], Lane[JudgeRequest, TurnJudgement]
+    ]:
         """All lanes."""
         return self.detect, self.transcribe, self.judge
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.clock import Clock
-from alfred_voice.models.engine import Clip, Float32, SttEngine, TurnEngine, VadEngine
+from alfred_voice.models.engine import Clip, SttEngine, TurnEngine, VadEngine
 from alfred_voice.pipeline.work import Job
 from alfred_voice.results import Transcript, TurnJudgement
 from alfred_voice.session.requests import DetectRequest, JudgeRequest, TranscribeRequest, Urgency
@@ -26,24 +26,27 @@ class DetectWork:
         self._capacity = FIRST_CAPACITY
         self._states = engine.new_states(self._capacity)
 
-    def __call__(self, jobs: Sequence[Job[DetectRequest]]) -> list[Float32]:
+    def __call__(self, jobs: Sequence[Job[DetectRequest]]) -> list[list[float]]:
         """Judge all windows; a session with several goes through as many rounds.
 
         Returns:
-            For each job float32, shape (k,): the probability of speech in each of its windows.
+            For each job the probability of speech in each of its windows.
         """
         self._make_room(max(job.stream.row for job in jobs))
         fresh = [job.stream.row for job in jobs if job.request.fresh]
         if fresh:
             self._states.reset(fresh)
-        counts = [len(job.request.windows) for job in jobs]
-        answers = [np.empty(count, np.float32) for count in counts]
-        for turn in range(max(counts)):
-            chosen = [index for index, count in enumerate(counts) if count > turn]
-            rows = [jobs[index].stream.row for index in chosen]
-            windows = to_float(np.stack([jobs[index].request.windows[turn] for index in chosen]))
-            for index, probability in zip(chosen, self._engine.step(self._states, rows, windows), strict=True):
-                answers[index][turn] = probability
+        answers: list[list[float]] = [[] for _ in jobs]
+        left = list(zip(jobs, answers, strict=True))
+        turn = 0
+        while left:
+            rows = [job.stream.row for job, _ in left]
+            windows = np.concatenate([job.request.windows[turn] for job, _ in left]).reshape(len(left), -1)
+            probabilities = self._engine.step(self._states, rows, to_float(windows)).tolist()
+            for (_, answer), probability in zip(left, probabilities, strict=True):
+                answer.append(probability)
+            turn += 1
+            left = [pair for pair in left if len(pair[0].request.windows) > turn]
         return answers
 
     def _make_room(self, row: int) -> None:
@@ -74,6 +77,7 @@ def _clip(request: TranscribeRequest) -> Clip:
         is_final=request.urgency is not Urgency.PARTIAL,
         language=request.language,
         voiced_ms=request.voiced_ms,
+        draft=request.draft,
     )
 
 

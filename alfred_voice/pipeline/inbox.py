@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from alfred_voice.audio.level import rms_dbfs
 from alfred_voice.events import EndReason
@@ -14,8 +15,7 @@ QUIET_DBFS = -60.0
 """Below this nobody speaks: an amplitude of 32 in 32768, the noise of a line on which nothing is said."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Arrived:
+class Arrived(NamedTuple):
     """A frame and when it came."""
 
     frame: Int16
@@ -49,10 +49,9 @@ class Inbox:
         """Whether anything waits, be it a mark."""
         return bool(self._items)
 
-    @property
-    def has_room(self) -> bool:
-        """Whether another frame may wait."""
-        return self.frames < self._most_frames
+    def has_room(self, frames: int = 1) -> bool:
+        """Whether so many more frames may wait."""
+        return self.frames + frames <= self._most_frames
 
     @property
     def next_is_mark(self) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Generic, TypeVar
 
 from alfred_voice.clock import Clock
@@ -31,8 +32,11 @@ class Lane(Generic[R, A]):
         name: for logs, metrics and the thread.
         queue: what waits, and in which order it goes.
         work: runs in the lane's thread; one answer for each job, in order.
-        deliver: called on the loop with a job and its answer, or the error that it got.
+        deliver: called on the loop with a batch and, for each of its jobs, the answer or the error that it got.
         after: called on the loop when all answers of a batch have been delivered.
+        threaded: False for an engine whose batch takes a millisecond or two of many short steps: it runs on the loop
+            itself. In a thread each of its steps would have to wait for the interpreter's lock, which the loop holds
+            most of the time when it is busy: with 500 sessions a batch took 200 ms instead of 5.
     """
 
     def __init__(
@@ -40,10 +44,12 @@ class Lane(Generic[R, A]):
         name: str,
         queue: JobQueue[R],
         work: Callable[[Sequence[Job[R]]], Sequence[A]],
-        deliver: Callable[[Job[R], A | AlfredVoiceError], None],
+        deliver: Callable[[Sequence[Job[R]], Sequence[A | AlfredVoiceError]], None],
         after: Callable[[], None],
         clock: Clock,
         metrics: LaneMetrics,
+        *,
+        threaded: bool = True,
     ) -> None:
         self.name = name
         self.queue = queue
@@ -52,7 +58,7 @@ class Lane(Generic[R, A]):
         self._after = after
         self._clock = clock
         self._metrics = metrics
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}") if threaded else None
         self._batch: list[Job[R]] = []
         self._running: Future[list[A | AlfredVoiceError]] | None = None
         self._started_at = 0.0
@@ -70,15 +76,16 @@ class Lane(Generic[R, A]):
 
     def kick(self) -> None:
         """Hand over a batch if the thread is free and one is due; otherwise make sure that it happens."""
-        if self._batch or self._closed:
-            return
-        self._batch = self._due()
-        if not self._batch:
-            return
-        self._started_at = self._clock.now()
-        loop = asyncio.get_running_loop()
-        self._running = self._thread.submit(self._run, self._batch)
-        self._running.add_done_callback(lambda done: self._bring_back(loop, done))
+        while not self._batch and not self._closed and len(self.queue):
+            self._batch = self._due()
+            if not self._batch:
+                return
+            self._started_at = self._clock.now()
+            if self._thread is None:
+                self._give_out(self._run(self._batch))
+                continue
+            self._running = self._thread.submit(self._run, self._batch)
+            self._running.add_done_callback(partial(self._bring_back, asyncio.get_running_loop()))
 
     def _due(self) -> list[Job[R]]:
         """The batch that is due now, or none and a timer for it; jobs of sessions that have ended are let go."""
@@ -126,20 +133,28 @@ class Lane(Generic[R, A]):
     # On the loop
 
     def _receive(self, answers: list[A | AlfredVoiceError]) -> None:
-        batch, self._batch = self._batch, []
-        seconds = self._clock.now() - self._started_at
-        self._metrics.record_batch(len(batch), seconds, [self._started_at - job.queued_at for job in batch])
-        self._metrics.record_failures(sum(isinstance(answer, AlfredVoiceError) for answer in answers))
-        for job, answer in zip(batch, answers, strict=True):
-            self._deliver(job, answer)
-        self._after()
+        self._give_out(answers)
         self.kick()
+
+    def _give_out(self, answers: list[A | AlfredVoiceError]) -> None:
+        batch = self._batch
+        seconds = self._clock.now() - self._started_at
+        # In a batch of hundreds the oldest job tells enough.
+        self._metrics.record_batch(len(batch), seconds, self._started_at - min(job.queued_at for job in batch))
+        failures = sum(isinstance(answer, AlfredVoiceError) for answer in answers)
+        if failures:
+            self._metrics.record_failures(failures)
+        self._deliver(batch, answers)
+        self._after()
+        # Only now: what is asked meanwhile waits for the next batch and does not begin one inside this one.
+        self._batch = []
 
     async def close(self) -> None:
         """Take no more batches, and wait a little for the one that runs; nobody gets its answers."""
         self._closed = True
         self._cancel_timer()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
         if self._running is not None:
             await asyncio.wait([asyncio.wrap_future(self._running)], timeout=CLOSE_WITHIN_S)
 

@@ -6,14 +6,18 @@ counters. The same figures are at hand in the process for load, status and the m
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from statistics import fmean, median, quantiles
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 
 # A frame comes every 20 ms: the buckets are dense below that.
@@ -53,6 +57,50 @@ class Recent:
         }
 
 
+class Times:
+    """Durations counted by bucket, many at a time: there are thirty a second for every session."""
+
+    def __init__(self, bounds_s: Sequence[float]) -> None:
+        self._bounds_s = bounds_s
+        self._counts = [0] * (len(bounds_s) + 1)
+        self.count = 0
+        self.total_s = 0.0
+
+    def add(self, seconds: Sequence[float]) -> None:
+        """Count these durations."""
+        for value in seconds:
+            self._counts[bisect_left(self._bounds_s, value)] += 1
+        self.count += len(seconds)
+        self.total_s += sum(seconds)
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """How many lie at or below each bound, as Prometheus wants to have it."""
+        names = [*(str(bound) for bound in self._bounds_s), "+Inf"]
+        return list(zip(names, accumulate(self._counts), strict=True))
+
+
+class FrameCollector(Collector):
+    """The figures of the frames, when somebody asks for them: they change too often to be kept in the registry."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """The counter of frames and the histogram of their times."""
+        metrics = self._metrics
+        frames = CounterMetricFamily("alfred_audio_frames", "20 ms frames by their fate", labels=["fate"])
+        frames.add_metric(["processed"], metrics.frames_processed)
+        frames.add_metric(["dropped"], metrics.frames_dropped)
+        yield frames
+        times = metrics.frame_times
+        yield HistogramMetricFamily(
+            "alfred_frame_processing_seconds",
+            "From a window being handed on to the detector's answer, its wait for a batch included",
+            buckets=times.cumulative(),
+            sum_value=times.total_s,
+        )
+
+
 class LaneMetrics:
     """The figures of one lane."""
 
@@ -69,17 +117,16 @@ class LaneMetrics:
         self._wait_seconds = metrics.lane_wait_seconds.labels(name)
         self._failures = metrics.lane_failures.labels(name)
 
-    def record_batch(self, size: int, seconds: float, waits_s: Sequence[float]) -> None:
-        """Note a batch that the engine has answered: its size, its time, and how long its jobs had waited."""
+    def record_batch(self, size: int, seconds: float, waited_s: float) -> None:
+        """Note a batch that the engine has answered: its size, its time, and how long its oldest job had waited."""
         self.jobs += size
         self.batches += 1
         self.busy_s += seconds
         self.batch_sizes.add(size)
         self._batch_size.observe(size)
         self._batch_seconds.observe(seconds)
-        longest = max(waits_s, default=0.0)
-        self.waits_ms.add(longest * 1000)
-        self._wait_seconds.observe(longest)
+        self.waits_ms.add(waited_s * 1000)
+        self._wait_seconds.observe(waited_s)
         self._metrics.requests += size
 
     def record_failures(self, jobs: int) -> None:
@@ -114,13 +161,8 @@ class Metrics:
             "alfred_sessions", "Sessions that have ended", ["transport", "reason"], registry=registry
         )
         self.refused = Counter("alfred_sessions_refused", "Sessions refused", ["code"], registry=registry)
-        self.frames = Counter("alfred_audio_frames", "20 ms frames by their fate", ["fate"], registry=registry)
-        self.frame_seconds = Histogram(
-            "alfred_frame_processing_seconds",
-            "From a window being handed on to the detector's answer, its wait for a batch included",
-            buckets=FRAME_BUCKETS,
-            registry=registry,
-        )
+        self.frame_times = Times(FRAME_BUCKETS)
+        registry.register(FrameCollector(self))
         self.final_seconds = Histogram(
             "alfred_stt_final_latency_seconds",
             "From the last speech sample's arrival to the final text",
@@ -147,6 +189,10 @@ class Metrics:
         )
         self.step = Gauge("alfred_backpressure_step", "Degradation step in force, 0 to 3", registry=registry)
         self.load = Gauge("alfred_load_ratio", "Load, 0 to 1, and its parts", ["part"], registry=registry)
+        self.partial_factor = Gauge(
+            "alfred_partial_interval_factor", "By how much partials come less often than configured", registry=registry
+        )
+        self.partial_factor.set(1)
         self.queued = Gauge("alfred_audio_queue_frames", "Frames waiting, all sessions", registry=registry)
         self.loop_lag = Gauge("alfred_event_loop_lag_seconds", "Lag of the event loop", registry=registry)
         self.lane_age = Gauge(
@@ -167,8 +213,7 @@ class Metrics:
         self.requests = 0
         self.failed_requests = 0
         self.frames_processed = 0
-        self.windows_timed = 0
-        self.window_ms_total = 0.0
+        self.frames_dropped = 0
         self.frame_ms = Recent()
         self.final_ms = Recent()
         self.turn_ms = Recent()
@@ -177,12 +222,22 @@ class Metrics:
         self.memory_optimisations = 0
         self.backpressure_events = 0
 
-    def record_windows(self, count: int, milliseconds: float) -> None:
-        """Note that the detector's answer to a session's next ``count`` windows took this long in all."""
-        self.windows_timed += count
-        self.window_ms_total += milliseconds
-        self.frame_ms.add(milliseconds / count)
-        self.frame_seconds.observe(milliseconds / count / 1000)
+    @property
+    def windows_timed(self) -> int:
+        """How many windows the detector has answered."""
+        return self.frame_times.count
+
+    @property
+    def window_ms_total(self) -> float:
+        """How long they took, added up."""
+        return self.frame_times.total_s * 1000
+
+    def record_windows(self, answers: Sequence[tuple[int, float]]) -> None:
+        """Note that the detector has answered sessions: each one's number of windows, and the seconds it waited."""
+        each_s = [waited_s / windows for windows, waited_s in answers for _ in range(windows)]
+        if each_s:
+            self.frame_times.add(each_s)
+            self.frame_ms.add(max(each_s) * 1000)
 
     def record_final(self, latency_ms: float, *, has_words: bool) -> None:
         """Note a final."""
@@ -195,8 +250,3 @@ class Metrics:
         self.turn_ms.add(latency_ms)
         self.turn_seconds.observe(latency_ms / 1000)
         self.turns.labels(reason).inc()
-
-    def record_processed(self, frames: int) -> None:
-        """Note frames that have been judged."""
-        self.frames_processed += frames
-        self.frames.labels("processed").inc(frames)

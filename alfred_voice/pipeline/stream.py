@@ -14,7 +14,7 @@ from typing import Any
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, SessionEnded
 from alfred_voice.events import EndReason, ErrorRaised, Event, Pong, SessionFinished, WarningRaised
-from alfred_voice.models.engine import Float32, Int16
+from alfred_voice.models.engine import Int16
 from alfred_voice.pipeline.account import Account
 from alfred_voice.pipeline.inbox import Arrived, FlushMark, Inbox, StopMark
 from alfred_voice.pipeline.metrics import Metrics
@@ -61,13 +61,15 @@ class Stream:
         self.session = parts.session
         self.opened_at = self.last_active = parts.clock.now()
         self.last_audio = float("-inf")
-        self._parts = parts
+        self._clock = parts.clock
+        self._wake = parts.wake
         self._inbox = Inbox(parts.queue_frames)
         self._decisions: dict[tuple[type, int], Request] = {}
         self._changed = asyncio.Event()
         self._outbox = parts.outbox
         self._account = Account(parts.metrics)
         self._voice = parts.voice(self._tell_of_speech)
+        self._fault: Exception | None = None
         self.stopped_at: float | None = None
         """When the session was told to stop; None while it is open."""
         self.end_reason: str | None = None
@@ -82,14 +84,24 @@ class Stream:
             SessionEnded: the session has been told to stop.
         """
         self._check_open()
-        now = self._parts.clock.now()
+        now = self._clock.now()
         self.last_active = self.last_audio = now
-        self._inbox.put(Arrived(frame, now))
-        self._parts.wake(self)
+        session = self.session
+        if self._inbox or not session.has_appetite:
+            self._inbox.put(Arrived(frame, now))
+            self._wake(self)
+            return
+        # The usual frame: nothing waits before it, and every second one completes no window.
+        try:
+            session.receive_frame(frame, now)
+        except Exception as error:  # noqa: BLE001  raised again where faults of sessions are dealt with
+            self._fault = error
+        if self._fault is not None or session.has_question:
+            self._wake(self)
 
-    def has_room(self) -> bool:
-        """Whether another frame may wait."""
-        return self._inbox.has_room
+    def has_room(self, frames: int = 1) -> bool:
+        """Whether so many more frames may wait."""
+        return self._inbox.has_room(frames)
 
     async def room(self) -> None:
         """Wait until another frame may wait, or the session has been told to stop."""
@@ -120,17 +132,17 @@ class Stream:
             return
         self._touch()
         self._inbox.put(FlushMark())
-        self._parts.wake(self)
+        self._wake(self)
 
     def stop(self, reason: EndReason = "stop") -> None:
         """Work off what has been put, deliver every event that is owed, then ``sessionEnded``."""
         if self.stopped_at is not None:
             return
-        self.stopped_at = self._parts.clock.now()
+        self.stopped_at = self._clock.now()
         self._voice.cancel()
         self._inbox.put(StopMark(reason))
         self._changed.set()
-        self._parts.wake(self)
+        self._wake(self)
 
     def ping(self, id: str | int | None) -> None:  # noqa: A002  the field's name on the wire
         """Answer with ``pong``."""
@@ -173,9 +185,9 @@ class Stream:
     def end_now(self, reason: EndReason) -> None:
         """End the session without waiting for anything; the client can still take what has been told."""
         self._lose_queue()
-        self.session.end(reason)
+        self.session.end(reason, self._clock.now())
         self._pass_on_events()
-        self._parts.wake(self)
+        self._wake(self)
 
     @property
     def ended(self) -> bool:
@@ -189,7 +201,15 @@ class Stream:
         if self.ended:
             self._pass_on_events()
             return []
-        requests: list[Request] = []
+        if self._fault is not None:
+            raise self._fault
+        if not self._inbox:
+            requests = self.session.take_requests(now)
+            if requests:
+                self._await_decisions(requests)
+            self._pass_on_events()
+            return requests
+        requests = []
         while True:
             self._give(now)
             requests += self.session.take_requests(now)
@@ -197,6 +217,9 @@ class Stream:
             # Unless something is out, whose answer brings us here again, what still waits would wait for ever.
             if not self._inbox or self.ended or not self.session.is_settled or self._is_ahead:
                 break
+        if not self.ended:
+            # Its windows are on their way now, so that there is room for the next ones.
+            self._give(now)
         self._pass_on_events()
         return requests
 
@@ -233,30 +256,43 @@ class Stream:
             if not isinstance(request, DetectRequest) and not _is_partial(request):
                 self._decisions[type(request), request.utterance] = request
 
+    def receive_detection(self, request: DetectRequest, answer: list[float] | AlfredVoiceError, now: float) -> bool:
+        """Give the session the detector's answer, or the error that stands for it; False when nothing comes of it."""
+        session = self.session
+        if session.is_over:
+            return False
+        if isinstance(answer, AlfredVoiceError):
+            self.fail(answer)
+            return True
+        if session.receive_detection(request, answer, now):
+            self._heed_interruption()
+            return True
+        self._changed.set()
+        return session.has_question or bool(self._inbox)
+
     def receive(
-        self, request: Request, answer: Float32 | Transcript | TurnJudgement | AlfredVoiceError, now: float
+        self,
+        request: TranscribeRequest | JudgeRequest,
+        answer: Transcript | TurnJudgement | AlfredVoiceError,
+        now: float,
     ) -> None:
         """Give the session an engine's answer, or the error that stands for it."""
-        if (
-            not isinstance(request, DetectRequest)
-            and self._decisions.get((type(request), request.utterance)) is request
-        ):
+        if self._decisions.get((type(request), request.utterance)) is request:
             del self._decisions[type(request), request.utterance]
         if self.ended:
             return
         match request, answer:
-            case DetectRequest(), AlfredVoiceError():
-                self.fail(answer)
             case _, AlfredVoiceError():
                 self.session.receive_failure(request, answer, now)
             case TranscribeRequest(), Transcript():
                 self.session.receive_transcript(request, answer, now)
             case JudgeRequest(), TurnJudgement():
                 self.session.receive_judgement(request, answer, now)
-            case DetectRequest(), _:
-                self.session.receive_detection(request, answer.tolist(), now)  # type: ignore[union-attr]
             case _:
                 raise AssertionError(f"{type(answer).__name__} is no answer to {type(request).__name__}")
+        self._heed_interruption()
+
+    def _heed_interruption(self) -> None:
         if self.session.take_interruption():
             self._pass_on_events()
             self._voice.cancel()
@@ -269,9 +305,9 @@ class Stream:
     def fail(self, error: AlfredVoiceError) -> None:
         """End the session at once because of an error."""
         self._lose_queue()
-        self.session.fail(error)
+        self.session.fail(error, self._clock.now())
         self._pass_on_events()
-        self._parts.wake(self)
+        self._wake(self)
 
     def drop_waiting(self, keep: int) -> int:
         """Drop the oldest waiting frames but ``keep``, while nobody speaks in them; returns how many."""
@@ -279,10 +315,14 @@ class Stream:
             return 0
         dropped = self._inbox.drop_quiet(keep)
         if dropped:
-            self.session.receive_gap(dropped, self._parts.clock.now())
+            self.session.receive_gap(dropped, self._clock.now())
             self._account.note_dropped(self.session.stats.frames_dropped)
             self.tell(WarningRaised("audio_dropped", f"{dropped * FRAME_MS} ms of silence were dropped under load"))
         return dropped
+
+    def note_progress(self) -> None:
+        """Bring the daemon's count of frames up to date; silence does not do so by itself."""
+        self._account.note_processed(self.session.frames_processed)
 
     @property
     def frames_queued(self) -> int:
@@ -308,7 +348,7 @@ class Stream:
 
     def status(self) -> dict[str, Any]:
         """State, counters, ages and latencies, for people and tools."""
-        now = self._parts.clock.now()
+        now = self._clock.now()
         stats = self.session.stats
         return {
             "session_id": self.session_id,
@@ -341,7 +381,7 @@ class Stream:
         return "speaking" if self.session.is_speaking else "listening"
 
     def _touch(self) -> None:
-        self.last_active = self._parts.clock.now()
+        self.last_active = self._clock.now()
 
     def _check_open(self) -> None:
         if self.stopped_at is not None:
@@ -354,17 +394,18 @@ class Stream:
     def _lose_queue(self) -> None:
         """Be silent, take nothing more, and count as lost what waits."""
         if self.stopped_at is None:
-            self.stopped_at = self._parts.clock.now()
+            self.stopped_at = self._clock.now()
         self._voice.cancel()
         self.session.receive_loss(self._inbox.clear())
 
     def _pass_on_events(self) -> None:
-        for event in self.session.take_events():
+        session = self.session
+        for event in session.take_events():
             self._account.note(event)
             self._outbox.put(event)
             if isinstance(event, SessionFinished):
                 self.end_reason = self.end_reason or event.reason
-        self._account.note_processed(self.session.frames_processed)
+        self._account.note_processed(session.frames_processed)
         if self.ended:
             self._outbox.close()
             self._account.close(self.session.stats)

@@ -16,6 +16,7 @@ from alfred_voice.pipeline.load import LoadMeter
 from alfred_voice.pipeline.memory import Memory
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
+from alfred_voice.pipeline.partial_pace import PartialPace
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import Stream
 
@@ -44,6 +45,7 @@ class Upkeep:
         self.meter = LoadMeter(options, clock, metrics, self._memory)
         self._dispatch: Dispatch | None = None
         self._clear_cache: Callable[[], int] = lambda: 0
+        self.partial_pace = PartialPace(clock.now())
         self._collected_at = float("-inf")
         self._health_due = float("-inf")
 
@@ -51,6 +53,7 @@ class Upkeep:
         """Look after these lanes from now on; ``clear_cache`` frees what can be made again and says how many bytes."""
         self._dispatch = dispatch
         self._clear_cache = clear_cache
+        self._memory.settle()
         self.meter.watch(dispatch)
 
     @property
@@ -82,6 +85,9 @@ class Upkeep:
     def tick(self, lag_s: float, now: float) -> None:
         """Measure, and do what follows; ``lag_s`` is by how much the event loop was late."""
         streams = self._roster.all()
+        for stream in streams:
+            stream.note_progress()
+        self._pace_partials(streams, now)
         self._climb(self.meter.measure(streams, lag_s, now), streams, now)
         if self.meter.memory_mb >= self._options.memory.gc_trigger_mb and now - self._collected_at >= COLLECT_EVERY_S:
             self._collected_at = now
@@ -92,6 +98,13 @@ class Upkeep:
             event = PipelineHealth(status_of(self.figures(), self._options))
             for stream in streams:
                 stream.tell(event)
+
+    def _pace_partials(self, streams: list[Stream], now: float) -> None:
+        if self._dispatch is None or not self.partial_pace.update(self._dispatch.lane_metrics["stt"].busy_s, now):
+            return
+        self._metrics.partial_factor.set(self.partial_pace.factor)
+        for stream in streams:
+            self.apply_step(stream)
 
     def _climb(self, parts: LoadParts, streams: list[Stream], now: float) -> None:
         was = self._ladder.step
@@ -117,7 +130,7 @@ class Upkeep:
 
     def apply_step(self, stream: Stream) -> None:
         """Let a session give up what is to be given up now."""
-        stream.session.slow_partials(_PARTIAL_FACTORS[self._ladder.step])
+        stream.session.slow_partials(_PARTIAL_FACTORS[self._ladder.step] * self.partial_pace.factor)
 
     def end_expired(self, now: float) -> int:
         """End the sessions that are beyond their limits; returns how many."""

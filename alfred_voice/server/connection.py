@@ -16,13 +16,13 @@ from collections.abc import Iterable
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType
 
 from alfred_voice.audio.pcm import Int16
-from alfred_voice.errors import AlfredVoiceError, SessionEnded, UnexpectedMessage
+from alfred_voice.errors import AlfredVoiceError, EngineFailure, SessionEnded, UnexpectedMessage
 from alfred_voice.events import ErrorRaised, SessionFinished
 from alfred_voice.pipeline.outbox import Numbered, SlowReader, SpeechAudio
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server import wire
+from alfred_voice.server.audio_socket import AudioSocket
 from alfred_voice.server.closing import FAILED, GOING_AWAY, NOT_READ, NOT_STARTED, Closing, closing_of_end
-from alfred_voice.server.lingering import LingeringSocket
 from alfred_voice.server.opening import Opened, Opening, Outcome, Told, read_message, too_large
 from alfred_voice.server.wire import Mode
 
@@ -32,6 +32,10 @@ _log = logging.getLogger(__name__)
 SLICE_BYTES = 16_384
 """Longer messages are worked on in pieces, so that one client's minute of audio does not hold up the others.
 A multiple of every format's block: two channels of four bytes."""
+DIRECT_BYTES = 7_680
+"""Longer messages are not taken on the spot. 20 ms of two channels at 96 kHz, of two bytes each."""
+DIRECT_FRAMES = 96
+"""As many frames as such a message can make: at 4 kHz in one byte it is 1.92 s."""
 CLOSE_TIMEOUT_S = 5.0
 """How long a client may take to answer our close frame."""
 STALL_TIMEOUT_S = 10.0
@@ -41,7 +45,7 @@ STALL_TIMEOUT_S = 10.0
 class Connection:
     """A client on a WebSocket; :meth:`run` is its whole life."""
 
-    def __init__(self, socket: LingeringSocket, transport: asyncio.Transport, mode: Mode, opening: Opening) -> None:
+    def __init__(self, socket: AudioSocket, transport: asyncio.Transport, mode: Mode, opening: Opening) -> None:
         self._socket = socket
         self._transport = transport
         self._mode = mode
@@ -129,7 +133,7 @@ class Connection:
 class _Writer:
     """Sends what the session tells."""
 
-    def __init__(self, socket: LingeringSocket, transport: asyncio.Transport, mode: Mode, stream: Stream) -> None:
+    def __init__(self, socket: AudioSocket, transport: asyncio.Transport, mode: Mode, stream: Stream) -> None:
         self._socket = socket
         self._transport = transport
         self._mode = mode
@@ -176,7 +180,7 @@ class _Writer:
 class _Reader:
     """Carries out what the client sends while the session is open."""
 
-    def __init__(self, socket: LingeringSocket, mode: Mode, opened: Opened) -> None:
+    def __init__(self, socket: AudioSocket, mode: Mode, opened: Opened) -> None:
         self._socket = socket
         self._mode = mode
         self._stream = opened.stream
@@ -203,9 +207,8 @@ class _Reader:
 
     async def _read_session(self) -> WSMessage | None:
         """Until the client closes (the message that says so) or has asked for the end (None)."""
-        receive = self._socket.receive
         is_pcm = self._mode is Mode.JSON
-        message = self._first or await receive()
+        message = self._first or await self._socket.receive()
         while True:
             if message.type is WSMsgType.BINARY and is_pcm:
                 await self._hear(message.data)
@@ -214,7 +217,25 @@ class _Reader:
                     return None
             else:
                 return message
-            message = await receive()
+            # Nothing that came before is unfinished: audio that comes while this task waits need not wake it.
+            self._socket.divert(self._hear_now if is_pcm else None)
+            message = await self._socket.receive()
+            self._socket.divert(None)
+
+    def _hear_now(self, data: bytes) -> bool:
+        """Put a message of audio into the session, if that can be done at once; what cannot goes to :meth:`_hear`."""
+        stream = self._stream
+        if len(data) > DIRECT_BYTES or not stream.has_room(DIRECT_FRAMES) or stream.stopped_at is not None:
+            return False
+        try:
+            for frame in self._ingest.feed(data):
+                stream.put(frame)
+        except AlfredVoiceError as error:
+            stream.report(error)
+        except Exception as error:  # noqa: BLE001  the library would take it for a fault of the connection
+            _log.exception("audio_failed", extra={"session": stream.session_id})
+            stream.report(EngineFailure(f"audio could not be taken: {type(error).__name__}"), fatal=True)
+        return True
 
     async def _hear(self, data: bytes) -> None:
         """Put a message of audio into the session."""

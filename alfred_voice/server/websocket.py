@@ -11,8 +11,8 @@ from alfred_voice.errors import MalformedMessage
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.server import wire
 from alfred_voice.server.admission import Admission
+from alfred_voice.server.audio_socket import AudioSocket
 from alfred_voice.server.connection import CLOSE_TIMEOUT_S, Connection
-from alfred_voice.server.lingering import LingeringSocket
 from alfred_voice.server.opening import Opening
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.wire import Mode, shorten
@@ -48,7 +48,7 @@ class WebSocketRoutes:
         mode = _offered_mode(request)
         defaults = _defaults(request)
         self._admission.check(defaults.session_id)
-        socket = LingeringSocket(
+        socket = AudioSocket(
             timeout=CLOSE_TIMEOUT_S,
             heartbeat=self._options.heartbeat_s,
             protocols=(mode,) if hdrs.SEC_WEBSOCKET_PROTOCOL in request.headers else (),

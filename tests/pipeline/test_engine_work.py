@@ -46,8 +46,7 @@ def test_each_session_gets_its_own_probabilities_in_order(detect_job: Make, spea
         detect_job(speaker(2), windows=2, first=70),
     ]
     answers = DetectWork(vad)(jobs)
-    assert [answer.dtype for answer in answers] == [np.float32] * 3
-    assert [answer.tolist() for answer in answers] == [
+    assert answers == [
         pytest.approx([0.10, 0.11, 0.12]),
         pytest.approx([0.50]),
         pytest.approx([0.70, 0.71]),

@@ -33,12 +33,12 @@ def test_frames_and_marks_come_out_as_they_went_in() -> None:
 
 def test_only_frames_count_against_the_bound() -> None:
     inbox = filled(FlushMark(), arrived(), FlushMark(), most=2)
-    room = [inbox.has_room]
+    room = [inbox.has_room()]
     inbox.put(arrived())
-    room.append(inbox.has_room)
+    room.append(inbox.has_room())
     for _ in range(2):
         inbox.take()
-        room.append(inbox.has_room)
+        room.append(inbox.has_room())
     assert room == [True, False, False, True]
 
 

@@ -53,8 +53,8 @@ class Bench:
                 raise self.poisoned[row]
         return [row * 10 for row in rows]
 
-    def _deliver(self, job: Job[DetectRequest], answer: int | AlfredVoiceError) -> None:
-        self.got.append((job.stream.row, answer))
+    def _deliver(self, jobs: Sequence[Job[DetectRequest]], answers: Sequence[int | AlfredVoiceError]) -> None:
+        self.got += [(job.stream.row, answer) for job, answer in zip(jobs, answers, strict=True)]
 
     def _after(self) -> None:
         self.afters += 1
@@ -210,7 +210,7 @@ async def test_too_few_answers_are_a_failure_and_never_somebody_elses(
         "vad",
         queue,
         lambda jobs: ["one"] if len(jobs) > 1 else [],
-        lambda job, answer: got.append(answer),
+        lambda jobs, answers: got.extend(answers),
         lambda: None,
         clock,
         LaneMetrics("vad", metrics),

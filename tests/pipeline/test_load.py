@@ -204,7 +204,7 @@ def test_the_detector_waits_for_those_who_are_sending(bench: Bench) -> None:
 
 def test_throughput_is_frames_a_second_of_the_last_two(bench: Bench) -> None:
     for _ in range(40):
-        bench.metrics.record_processed(5)
+        bench.metrics.frames_processed += 5
         bench.measure()
     assert bench.meter.throughput == pytest.approx(50.0)
     for _ in range(25):
@@ -214,14 +214,14 @@ def test_throughput_is_frames_a_second_of_the_last_two(bench: Bench) -> None:
 
 def test_the_average_frame_time_is_the_recent_ones_and_nothing_when_idle(bench: Bench) -> None:
     bench.measure()
-    bench.metrics.record_windows(10, 500.0)
-    bench.metrics.record_windows(1, 5.0)
+    bench.metrics.record_windows([(10, 0.5)])
+    bench.metrics.record_windows([(1, 0.005)])
     bench.measure()
     assert bench.meter.frame_time_ms == pytest.approx(505 / 11)
     for _ in range(round(FRAME_TIME_WINDOW_S / TICK_S) + 2):
         bench.measure()
     assert bench.meter.frame_time_ms == 0.0, "an old burst must not raise an alert for ever"
-    bench.metrics.record_windows(2, 4.0)
+    bench.metrics.record_windows([(2, 0.004)])
     bench.measure()
     assert bench.meter.frame_time_ms == pytest.approx(2.0)
 

@@ -30,6 +30,7 @@ def test_the_registry_is_text_that_prometheus_parses(metrics: Metrics) -> None:
     assert ours == {
         "alfred_build_info", "alfred_sessions_active", "alfred_sessions", "alfred_sessions_refused",
         "alfred_audio_frames", "alfred_frame_processing_seconds", "alfred_stt_final_latency_seconds",
+        "alfred_partial_interval_factor",
         "alfred_interruption_latency_seconds", "alfred_turns", "alfred_turn_latency_seconds",
         "alfred_utterances", "alfred_errors",
         "alfred_backpressure_changes", "alfred_backpressure_step", "alfred_load_ratio", "alfred_audio_queue_frames",
@@ -49,16 +50,16 @@ def test_the_registry_is_openmetrics_too(metrics: Metrics) -> None:
 
 def test_two_daemons_in_a_process_count_apart() -> None:
     one, other = Metrics("a"), Metrics("b")
-    one.record_processed(3)
+    one.frames_processed += 3
     assert value(one, "alfred_audio_frames_total", fate="processed") == 3
-    assert value(other, "alfred_audio_frames_total", fate="processed") is None
+    assert value(other, "alfred_audio_frames_total", fate="processed") == 0
 
 
 def test_finals_turns_and_frames_are_counted_where_they_belong(metrics: Metrics) -> None:
     metrics.record_final(250.0, has_words=True)
     metrics.record_final(150.0, has_words=False)
     metrics.record_turn(300.0, "model")
-    metrics.record_processed(5)
+    metrics.frames_processed += 5
     assert value(metrics, "alfred_utterances_total", outcome="words") == 1
     assert value(metrics, "alfred_utterances_total", outcome="empty") == 1
     assert value(metrics, "alfred_stt_final_latency_seconds_sum") == pytest.approx(0.4)
@@ -70,17 +71,20 @@ def test_finals_turns_and_frames_are_counted_where_they_belong(metrics: Metrics)
 
 
 def test_a_windows_time_is_its_share_of_its_questions_time(metrics: Metrics) -> None:
-    metrics.record_windows(4, 20.0)
-    assert value(metrics, "alfred_frame_processing_seconds_sum") == pytest.approx(0.005)
-    assert (metrics.windows_timed, metrics.window_ms_total) == (4, 20.0)
+    metrics.record_windows([(4, 0.020)])
+    assert value(metrics, "alfred_frame_processing_seconds_sum") == pytest.approx(0.020)
+    assert value(metrics, "alfred_frame_processing_seconds_bucket", le="0.005") == 4
+    assert value(metrics, "alfred_frame_processing_seconds_bucket", le="0.002") == 0
+    assert metrics.windows_timed == 4
+    assert metrics.window_ms_total == pytest.approx(20.0)
     assert metrics.frame_ms.mean == 5.0
 
 
 def test_a_lane_counts_its_batches_waits_and_failures(metrics: Metrics) -> None:
     lane = LaneMetrics("stt", metrics)
-    lane.record_batch(3, 0.5, [0.1, 0.3, 0.2])
+    lane.record_batch(3, 0.5, 0.3)
     lane.record_failures(0)
-    lane.record_batch(1, 0.25, [0.0])
+    lane.record_batch(1, 0.25, 0.0)
     lane.record_failures(1)
     assert lane.describe() == {
         "jobs": 4,

@@ -43,6 +43,8 @@ Int16 = NDArray[np.int16]
 
 FRAME = np.zeros(320, np.int16)
 QUEUE_FRAMES = 100
+GIVEN_AT_ONCE = 7
+"""Frames that a session takes before anything has been judged: 2,240 samples hold its four windows of 512."""
 LISTENING = frozenset(EVENT_TYPES.values()) - {"frameProcessed", "pipelineHealth"}
 
 
@@ -85,14 +87,15 @@ class Played:
         asked = [request for request in self.out if not kinds or isinstance(request, kinds)]
         self.out = [request for request in self.out if request not in asked]
         for request in asked:
-            self.stream.receive(request, self._answer(request, speech), self.clock.now())
+            receive: Any = self.stream.receive_detection if isinstance(request, DetectRequest) else self.stream.receive
+            receive(request, self._answer(request, speech), self.clock.now())
 
     @staticmethod
     def _answer(request: Request, speech: bool | None) -> Any:
         match request:
             case DetectRequest():
                 loud = np.abs(request.windows).max(axis=1) > 1000
-                return np.where(loud if speech is None else speech, 0.95, 0.02).astype(np.float32)
+                return np.where(loud if speech is None else speech, 0.95, 0.02).tolist()
             case TranscribeRequest():
                 return Transcript("hello there", (Piece(" hello"), Piece(" there")), confidence=0.9)
             case JudgeRequest():
@@ -135,24 +138,32 @@ async def turns(count: int = 5) -> None:
 # Frames
 
 
-async def test_a_frame_waits_until_the_pipeline_comes_for_it(played: Played) -> None:
+async def test_a_frame_goes_to_the_session_at_once_and_the_pipeline_is_woken_for_a_full_window(played: Played) -> None:
+    played.stream.put(FRAME)
+    assert played.wakes == 0, "320 samples are no window of 512"
     played.stream.put(FRAME)
     assert played.wakes == 1
-    assert played.stream.frames_queued == 1
-    assert played.stream.buffered_ms == 20.0
+    assert played.stream.frames_queued == 0
+    assert len(played.advance()) == 1
+
+
+async def test_frames_wait_when_the_session_has_enough_until_the_pipeline_comes_for_them(played: Played) -> None:
+    feed(played, [FRAME] * (GIVEN_AT_ONCE + 2))
+    assert played.stream.frames_queued == 2
+    assert played.stream.buffered_ms == 40.0
     played.advance()
     assert played.stream.frames_queued == 0
 
 
 async def test_there_is_room_for_as_many_frames_as_configured(played: Played) -> None:
-    for _ in range(QUEUE_FRAMES):
+    for _ in range(GIVEN_AT_ONCE + QUEUE_FRAMES):
         assert played.stream.has_room()
         played.stream.put(FRAME)
     assert not played.stream.has_room()
 
 
 async def test_who_waits_for_room_goes_on_when_there_is_some(played: Played) -> None:
-    for _ in range(QUEUE_FRAMES):
+    for _ in range(GIVEN_AT_ONCE + QUEUE_FRAMES):
         played.stream.put(FRAME)
     waiting = asyncio.create_task(played.stream.room())
     await turns()
@@ -164,7 +175,7 @@ async def test_who_waits_for_room_goes_on_when_there_is_some(played: Played) -> 
 
 @pytest.mark.parametrize("ending", ["stop", "end_now", "fail", "abandon"])
 async def test_who_waits_for_room_goes_on_when_the_session_is_told_to_end(played: Played, ending: str) -> None:
-    for _ in range(QUEUE_FRAMES):
+    for _ in range(GIVEN_AT_ONCE + QUEUE_FRAMES):
         played.stream.put(FRAME)
     waiting = asyncio.create_task(played.stream.room())
     await turns()
@@ -190,7 +201,7 @@ def end(stream: Stream, how: str) -> None:
 
 
 async def test_several_can_wait_at_once_and_each_for_his_own(played: Played) -> None:
-    for _ in range(QUEUE_FRAMES):
+    for _ in range(GIVEN_AT_ONCE + QUEUE_FRAMES):
         played.stream.put(FRAME)
     waits = (played.stream.room(), played.stream.settled(), played.stream.finished())
     room, settled, finished = (asyncio.ensure_future(wait) for wait in waits)
@@ -234,7 +245,7 @@ async def test_a_session_that_fails_is_settled(played: Played) -> None:
 
 
 async def test_a_burst_is_given_in_portions(played: Played) -> None:
-    for _ in range(QUEUE_FRAMES):
+    for _ in range(GIVEN_AT_ONCE + QUEUE_FRAMES):
         played.stream.put(FRAME)
     (detect,) = played.advance()
     assert isinstance(detect, DetectRequest)
@@ -407,16 +418,18 @@ async def test_a_fatal_error_ends_the_session_and_the_pipeline_is_told(played: P
 async def test_a_detector_that_fails_ends_the_session(played: Played) -> None:
     feed(played, [FRAME] * 4)
     (request,) = played.advance()
-    played.stream.receive(request, EngineFailure("deaf"), played.clock.now())
+    assert isinstance(request, DetectRequest)
+    played.stream.receive_detection(request, EngineFailure("deaf"), played.clock.now())
     assert [type(event) for event in played.told] == [ErrorRaised, SessionFinished]
 
 
 async def test_an_answer_after_the_end_is_ignored(played: Played) -> None:
     feed(played, [FRAME] * 4)
     (request,) = played.advance()
+    assert isinstance(request, DetectRequest)
     played.stream.end_now("shutdown")
     played.told  # noqa: B018  takes them
-    played.stream.receive(request, np.zeros(2, np.float32), played.clock.now())
+    played.stream.receive_detection(request, [0.0, 0.0], played.clock.now())
     assert played.told == []
 
 
@@ -507,16 +520,16 @@ async def test_speech_over_the_daemons_own_stops_it(
 
 async def test_dropping_takes_the_oldest_silence_and_keeps_the_newest(played: Played) -> None:
     feed(played, [FRAME] * 60)
-    assert played.stream.drop_waiting(25) == 35
+    assert played.stream.drop_waiting(25) == 28
     assert played.stream.frames_queued == 25
     warning = played.told[0]
-    assert warning == WarningRaised("audio_dropped", "700 ms of silence were dropped under load")
+    assert warning == WarningRaised("audio_dropped", "560 ms of silence were dropped under load")
     played.stream.stop()
     played.work_off()
     (finished,) = played.told
     stats = finished.stats
-    assert (stats.frames_received, stats.frames_processed, stats.frames_dropped) == (60, 25, 35)
-    assert (played.fate("processed"), played.fate("dropped")) == (25, 35)
+    assert (stats.frames_received, stats.frames_processed, stats.frames_dropped) == (60, 32, 28)
+    assert (played.fate("processed"), played.fate("dropped")) == (32, 28)
 
 
 async def test_what_comes_behind_a_gap_is_not_forgotten(played: Played) -> None:
@@ -527,7 +540,7 @@ async def test_what_comes_behind_a_gap_is_not_forgotten(played: Played) -> None:
 
 async def test_what_may_be_speech_is_not_dropped(played: Played, spoken: Callable[..., list[Int16]]) -> None:
     feed(played, spoken(200, 1000))
-    assert played.stream.drop_waiting(25) == 10, "only the silence before it"
+    assert played.stream.drop_waiting(25) == 10 - GIVEN_AT_ONCE, "only the silence before it"
     assert played.stream.drop_waiting(25) == 0
 
 
@@ -536,7 +549,7 @@ async def test_nothing_is_dropped_beyond_a_flush_or_when_little_waits(played: Pl
     assert played.stream.drop_waiting(25) == 0
     played.stream.flush()
     feed(played, [FRAME] * 25)
-    assert played.stream.drop_waiting(0) == 25
+    assert played.stream.drop_waiting(0) == 25 - GIVEN_AT_ONCE
 
 
 async def test_nothing_is_dropped_while_an_utterance_is_open(

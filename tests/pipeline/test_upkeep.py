@@ -22,6 +22,8 @@ from alfred_voice.pipeline.upkeep import COLLECT_EVERY_S, KEPT_FRAMES, Upkeep
 
 
 FRAME = np.zeros(320, np.int16)
+GIVEN_AT_ONCE = 7
+"""Frames that a session takes before anything has been judged: 2,240 samples hold its four windows of 512."""
 LATE_S = 10.0
 """A lag of the loop that is full load after a few ticks."""
 
@@ -84,7 +86,7 @@ async def test_clients_are_told_of_each_step_up_and_down(bench: Bench, heard: Ca
 
 async def test_a_session_is_told_how_much_of_its_own_audio_waits(bench: Bench, heard: Callable[..., Any]) -> None:
     stream = bench.house.open()
-    for _ in range(10):
+    for _ in range(GIVEN_AT_ONCE + 10):
         stream.put(FRAME)
     bench.climb_to(Step.REDUCE_QUALITY)
     (event,) = heard(stream).read().of(BackpressureTriggered)
@@ -99,7 +101,20 @@ async def test_partials_come_less_often_and_then_not_at_all(bench: Bench, step: 
     before = bench.house.open("before")
     bench.climb_to(step)
     streams = [before] if step is Step.PAUSE_PROCESSING else [before, bench.house.open("after")]
-    assert [stream.session._recognition.partial_interval_ms for stream in streams] == [interval] * len(streams)
+    assert [stream.session._listener.recognition.partial_interval_ms for stream in streams] == [interval] * len(streams)
+
+
+async def test_a_busy_recogniser_makes_partials_rarer_for_all_and_for_newcomers(bench: Bench) -> None:
+    before = bench.house.open("before")
+    stt = bench.house.coordinator._dispatch.lane_metrics["stt"]
+    for _ in range(20):
+        stt.busy_s += 0.5
+        bench.tick(6)
+    after = bench.house.open("after")
+    assert [one.session._listener.recognition.partial_interval_ms for one in (before, after)] == [1600, 1600]
+    assert bench.house.coordinator.describe()["partials"]["interval_factor"] == 8.0
+    bench.tick(600)
+    assert before.session._listener.recognition.partial_interval_ms == 200
 
 
 async def test_under_load_waiting_silence_is_dropped_and_what_is_left_is_worked_off(
@@ -113,7 +128,7 @@ async def test_under_load_waiting_silence_is_dropped_and_what_is_left_is_worked_
     assert stream.frames_queued == KEPT_FRAMES
     await eventually(lambda: stream.frames_queued == 0)
     await asyncio.wait_for(stream.settled(), 5)
-    assert stream.status()["frames_dropped"] == 100 - KEPT_FRAMES
+    assert stream.status()["frames_dropped"] == 100 - GIVEN_AT_ONCE - KEPT_FRAMES
 
 
 async def test_without_load_nothing_is_dropped(bench: Bench) -> None:
@@ -121,7 +136,7 @@ async def test_without_load_nothing_is_dropped(bench: Bench) -> None:
     for _ in range(100):
         stream.put(FRAME)
     bench.tick(5)
-    assert stream.frames_queued == 100
+    assert stream.frames_queued == 100 - GIVEN_AT_ONCE
 
 
 async def test_health_is_told_once_a_second_with_the_status(bench: Bench, heard: Callable[..., Any]) -> None:
