@@ -85,7 +85,7 @@ class Coordinator:
             raise
         if self.phase is Phase.LOADING:
             self.phase = Phase.READY
-        log.info("ready", extra={"engines": engines.names, "memory_mb": round(self._upkeep.meter.memory_mb)})
+        log.info("ready", extra={"engines": engines.names, "memory_mb": round(self._upkeep.figures().memory_mb)})
 
     def _begin(self, engines: Engines) -> None:
         options = self.options

@@ -24,7 +24,8 @@ from alfred_voice.pipeline.stream import Stream
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-HEALTH_S = 1.0
+HEALTH_TICKS = 10
+"""Each session is told the state of health at every tenth tick, once a second."""
 KEPT_FRAMES = 25
 """Frames that a silent session keeps when waiting ones are dropped: half a second, for an onset."""
 COLLECT_EVERY_S = 30.0
@@ -47,7 +48,7 @@ class Upkeep:
         self._clear_cache: Callable[[], int] = lambda: 0
         self.partial_pace = PartialPace(clock.now())
         self._collected_at = float("-inf")
-        self._health_due = float("-inf")
+        self._tick = -1
 
     def watch(self, dispatch: Dispatch, clear_cache: Callable[[], int]) -> None:
         """Look after these lanes from now on; ``clear_cache`` frees what can be made again and says how many bytes."""
@@ -93,10 +94,15 @@ class Upkeep:
             self._collected_at = now
             self._collect()
             self._trim()
-        if now >= self._health_due:
-            self._health_due = now + HEALTH_S
+        self._tell_health(streams)
+
+    def _tell_health(self, streams: list[Stream]) -> None:
+        """Tell a tenth of the sessions: to tell hundreds at once would hold up everybody's audio once a second."""
+        self._tick = (self._tick + 1) % HEALTH_TICKS
+        due = [stream for stream in streams if stream.row % HEALTH_TICKS == self._tick]
+        if due:
             event = PipelineHealth(status_of(self.figures(), self._options))
-            for stream in streams:
+            for stream in due:
                 stream.tell(event)
 
     def _pace_partials(self, streams: list[Stream], now: float) -> None:
