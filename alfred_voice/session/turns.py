@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alfred_voice.events import TurnPending, TurnReason
 from alfred_voice.results import TurnJudgement
+from alfred_voice.session.barge_in import WINDOW_MS
 from alfred_voice.session.detector import SAMPLES_PER_MS
 from alfred_voice.session.intake import Intake
 from alfred_voice.session.options import SessionOptions
@@ -33,7 +34,8 @@ class Turns:
         self, utterance: Utterance, end: int, silence_ms: float, intake: Intake, now: float
     ) -> JudgeRequest | None:
         """A question about the pause that has lasted ``silence_ms`` at sample ``end``, when one is due."""
-        is_due = utterance.next_judge_ms <= silence_ms < self._options.max_silence_ms
+        # At the window that ends nearest to the time: 200 ms are six windows of 32 ms, not seven.
+        is_due = utterance.next_judge_ms - WINDOW_MS / 2 <= silence_ms < self._options.max_silence_ms
         is_open = utterance.complete_probability is None and not utterance.judge_is_out
         if not (self._has_model and is_due and is_open):
             return None

@@ -77,8 +77,8 @@ def test_each_question_carries_the_audio_it_is_about(speaker: MakeSpeaker) -> No
 
     assert_heard(one.questions(FINAL)[0], 20 * 512 - 4800, 36 * 512 + 96 * 16)
     (judge,) = one.judgements
-    np.testing.assert_array_equal(judge.samples, sample(np.arange(20 * 512 - 4800, 43 * 512, dtype=np.int64)))
-    assert judge.silence_ms == 7 * 32
+    np.testing.assert_array_equal(judge.samples, sample(np.arange(20 * 512 - 4800, 42 * 512, dtype=np.int64)))
+    assert judge.silence_ms == 6 * 32, "200 ms to the nearest window"
 
 
 def test_the_turn_model_hears_at_most_8_s(speaker: MakeSpeaker) -> None:
@@ -132,17 +132,17 @@ def test_words_of_the_final_are_on_the_clock_of_the_session(speaker: MakeSpeaker
 def test_a_pause_that_is_no_end_is_told_and_judged_again(speaker: MakeSpeaker) -> None:
     one = speaker().say("#" * 10 + " " * 8)
     one.judge(0.2)
-    assert one.one(TurnPending) == TurnPending(0.2, 7 * 32)
-    one.say(" " * 8)
+    assert one.one(TurnPending) == TurnPending(0.2, 6 * 32)
+    one.say(" " * 6)
     assert one.judgements == []
     one.say(" ")
 
-    assert one.judgements[0].silence_ms == 17 * 32
+    assert one.judgements[0].silence_ms == 15 * 32
     one.final("yes")
     one.judge(0.7)
     turn = one.one(TurnCompleted)
     assert (turn.reason, turn.probability) == ("model", 0.7)
-    assert turn.silence_ms == 17 * 32
+    assert turn.silence_ms == 15 * 32
 
 
 def test_a_long_silence_ends_the_turn_whatever_the_model_says(speaker: MakeSpeaker) -> None:
@@ -155,7 +155,7 @@ def test_a_long_silence_ends_the_turn_whatever_the_model_says(speaker: MakeSpeak
 
     turn = one.one(TurnCompleted)
     assert (turn.reason, turn.probability, turn.silence_ms, turn.at_ms) == ("silence", 0.3, 32 * 32, 320)
-    assert one.judgements[0].silence_ms == 17 * 32
+    assert one.judgements[0].silence_ms == 15 * 32
     late = one.judge(0.9)
     assert late.utterance == 0
     assert one.told[-1] == "turnComplete"
@@ -432,7 +432,7 @@ def test_a_failure_about_an_earlier_pause_does_not_delay_the_next_judgement(spea
     one.break_down(judge)
     one.say(" " * 7)
 
-    assert [question.silence_ms for question in one.judgements] == [7 * 32]
+    assert [question.silence_ms for question in one.judgements] == [6 * 32]
 
 
 def test_a_session_that_fails_tells_what_it_has_heard_of_the_open_utterance_first(speaker: MakeSpeaker) -> None:
