@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from alfred_voice import __version__
 from alfred_voice.clock import Clock, SystemClock
@@ -17,13 +17,10 @@ from alfred_voice.config import Config
 from alfred_voice.errors import ConfigError, ModelError
 from alfred_voice.models.engine import Engines, SttEngine, TtsEngine, TurnEngine, VadEngine
 from alfred_voice.models.store import Store, models_folder
-from alfred_voice.pipeline.coordinator import Coordinator
-from alfred_voice.pipeline.memory import Memory
-from alfred_voice.pipeline.metrics import Metrics
-from alfred_voice.pipeline.options import CoordinatorOptions
-from alfred_voice.server.application import Server, make_application
-from alfred_voice.session.options import SessionOptions
 
+
+if TYPE_CHECKING:
+    from alfred_voice.pipeline.coordinator import Coordinator
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +41,7 @@ def build_vad(config: Config, store: Store) -> VadEngine:
     def silero() -> VadEngine:
         from alfred_voice.models.silero import SileroVad
 
-        return SileroVad(store.path("silero-vad", "silero_vad_op18_ifless.onnx"), threads=1)
+        return SileroVad.load(store.path("silero-vad", "silero_vad_op18_ifless.onnx"))
 
     def scripted() -> VadEngine:
         from alfred_voice.models.scripted import ScriptedVad
@@ -138,6 +135,11 @@ def _chosen(key: str, name: str, engines: dict[str, Callable[[], E]]) -> E:
 
 def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock: Clock) -> Coordinator:
     """The pipeline; the engines are loaded when it is started."""
+    from alfred_voice.pipeline.coordinator import Coordinator
+    from alfred_voice.pipeline.metrics import Metrics
+    from alfred_voice.pipeline.options import CoordinatorOptions
+    from alfred_voice.session.options import SessionOptions
+
     options = CoordinatorOptions(
         sessions=config.sessions,
         pipeline=config.pipeline,
@@ -160,6 +162,8 @@ def serve(config: Config, on_ready: Callable[[str], None]) -> int:
     Returns:
         The process's exit code.
     """
+    from alfred_voice.pipeline.memory import Memory
+
     Memory().tune()
     try:
         return _run(_serve(config, on_ready))
@@ -170,6 +174,9 @@ def serve(config: Config, on_ready: Callable[[str], None]) -> int:
 
 
 async def _serve(config: Config, on_ready: Callable[[str], None]) -> int:
+    # The pipeline and the door take a third of a second to import: commands that only want an engine do without.
+    from alfred_voice.server.application import Server, make_application
+
     store = open_store(config)
     coordinator = build_coordinator(config, lambda: build_engines(config, store), SystemClock())
     server = Server(make_application(coordinator, config.server))

@@ -97,7 +97,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; 0 when every step went well, else 1."""
-    from alfred_voice import app  # loads the server, too
+    from alfred_voice import app  # loads NumPy, which the parser can do without
 
     config = args.loaded.config
     store = app.open_store(config)

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AlfredVoiceError: it cannot be done as asked.
     """
-    from alfred_voice import app  # loads the server, too
+    from alfred_voice import app  # loads NumPy, which the parser can do without
 
     engine = app.build_tts(args.loaded.config)
     if args.voices is not None:

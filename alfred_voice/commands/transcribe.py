@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AlfredVoiceError: the engines cannot be had.
     """
-    from alfred_voice import app  # loads the server, too
+    from alfred_voice import app  # loads NumPy, which the parser can do without
 
     config = args.loaded.config
     store = app.open_store(config)

@@ -6,8 +6,8 @@ import numpy as np
 
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.models.engine import SAMPLE_RATE, WINDOW_SAMPLES, Float32, Int16, VadEngine
+from alfred_voice.session.freshness import CLEAR_SILENCE
 from alfred_voice.session.options import VadOptions
-from alfred_voice.session.session import CLEAR_SILENCE
 
 
 class RecordingDetector:
