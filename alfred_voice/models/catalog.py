@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from alfred_voice.errors import ModelMissing
+from alfred_voice.models.derived import Derived
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -112,6 +113,8 @@ class Model:
     files: tuple[ModelFile, ...]
     is_default: bool = True
     """Fetched at set-up; the others only when asked for by name."""
+    derived: Derived | None = None
+    """What is made of the files once they are here."""
 
     @property
     def size(self) -> int:
@@ -187,12 +190,29 @@ SILERO_VAD = Model(
     ),
 )
 
+
+def _make_lean_graphs(source: Path, target: Path) -> None:
+    """Rebuild the recogniser's graphs; what that takes is imported by whoever does it."""
+    from alfred_voice.models.moonshine_graphs import write_lean_graphs
+
+    write_lean_graphs(source, target)
+
+
+LEAN_GRAPHS = Derived(
+    version="3",
+    sources=("encoder_model.ort", "decoder_model_merged.ort"),
+    results=("encoder.lean.onnx", "decoder.lean.onnx"),
+    make=_make_lean_graphs,
+)
+"""The recogniser's graphs with the published weights, as this house runs them."""
+
 MOONSHINE_TINY_EN = Model(
     id="moonshine-tiny-en",
     version="0.0.55",
     description="Speech recogniser, English, int8, with two recordings of speech",
     licence="MIT",
-    memory_mb=95,
+    memory_mb=72,
+    derived=LEAN_GRAPHS,
     files=(
         *_members(
             MOONSHINE_PACKAGE,

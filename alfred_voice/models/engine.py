@@ -64,6 +64,11 @@ class Clip:
     language: str | None = None
     voiced_ms: float | None = None
     """How much of the clip the voice activity detector called speech; None when it is not known."""
+    draft: tuple[int, ...] = ()
+    """Tokens of the last hypothesis for the same audio: makes decoding quicker, never different."""
+    hearing: Any = None
+    """From :meth:`GrowingStt.new_hearing`, one for each utterance, for its partials: all begin at the same sample, and
+    each is heard on from where the last one ended. Finals are always heard whole."""
 
 
 class SttEngine(Protocol):
@@ -73,6 +78,15 @@ class SttEngine(Protocol):
 
     def transcribe(self, clips: Sequence[Clip]) -> list[Transcript]:
         """One transcript for each clip, in their order."""
+        ...
+
+
+@runtime_checkable
+class GrowingStt(Protocol):
+    """What a recogniser offers beside, that need not hear the beginning of a growing clip again and again."""
+
+    def new_hearing(self) -> Any:
+        """What :attr:`Clip.hearing` takes; the engine changes it with every clip. It tells its size as ``nbytes``."""
         ...
 
 

@@ -49,6 +49,11 @@ class Vocabulary:
         """The bytes that ``token`` stands for, U+2581 for a space; empty for a control token."""
         return self._spellings[token]
 
+    def find(self, spelling: bytes) -> int | None:
+        """The token that is written for exactly these bytes; None when there is none."""
+        # A piece comes behind the single bytes, which spell only what no piece spells.
+        return max((token for token, known in enumerate(self._spellings) if known == spelling), default=None)
+
     def begins_word(self, token: int) -> bool:
         """Whether a new word begins with ``token``: its spelling has a space in front."""
         return self._spellings[token].startswith(_SPACE)

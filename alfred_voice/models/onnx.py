@@ -78,6 +78,13 @@ def open_session(path: Path, *, threads: int = 1, keeps_memory: bool = False) ->
     return Session(session, path.name)
 
 
+def bound_graph(data: bytes) -> Any:
+    """The graph in a file of the runtime's own format, in its flatbuffers bindings; ``data`` is kept as long as it."""
+    from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import InferenceSession
+
+    return InferenceSession.GetRootAs(data, 0).Model().Graph()
+
+
 def _options(ort: Any, threads: int, keeps_memory: bool) -> Any:
     """Session options of the house, for the module ``ort``."""
     options = ort.SessionOptions()

@@ -22,6 +22,7 @@ from typing import IO
 
 from alfred_voice.errors import ModelCorrupt, ModelFetchFailed
 from alfred_voice.models.catalog import Model, ModelFile
+from alfred_voice.models.derived import RECORD_NAME
 from alfred_voice.models.progress import Progress
 
 
@@ -103,6 +104,19 @@ class Shelf:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
         return FileReport(file, path, FileState.OK if sha256 == file.sha256 else FileState.WRONG_HASH, sha256)
 
+    def examine_derived(self, model: Model) -> list[FileReport]:
+        """What the files that were made of the model's are found to be; none when they have not been made."""
+        if model.derived is None:
+            return []
+        expected = model.derived.expected(self.root / model.id)
+        return [self.examine(model, ModelFile(name, size, sha256, ())) for name, (size, sha256) in expected.items()]
+
+    def derive(self, model: Model) -> None:
+        """Make what is made of the model's files, unless it is there."""
+        if model.derived is not None:
+            with self.translated(model.id):
+                model.derived.prepare(self.root / model.id)
+
     def place(self, model: Model, file: ModelFile, stream: IO[bytes]) -> None:
         """Put what ``stream`` holds in the file's place, in one step, once its hash has been found right."""
         final = self.path(model, file)
@@ -142,6 +156,7 @@ class Shelf:
         """Forget what was recorded of a model, so that the next pull looks at every file."""
         with self.translated(model.id):
             (self.root / model.id / STAMP_NAME).unlink(missing_ok=True)
+            (self.root / model.id / RECORD_NAME).unlink(missing_ok=True)
 
     def remove(self, model: Model) -> int:
         """Delete a model's files; the bytes that this freed."""
@@ -154,6 +169,8 @@ class Shelf:
                 path.unlink(missing_ok=True)
                 part_of(path).unlink(missing_ok=True)
             folder = self.root / model.id
+            if model.derived is not None:
+                freed += model.derived.remove(folder)
             if folder.exists() and not any(folder.iterdir()):
                 folder.rmdir()
         return freed

@@ -114,14 +114,15 @@ class Store:
         )
 
     def missing(self, models: Sequence[str] | None = None) -> tuple[str, ...]:
-        """Those of the models (the default ones when None) that are not complete."""
+        """Those of the models (the default ones when None) of which something is not here, or not yet made."""
         wanted = self.catalogue.defaults() if models is None else models
-        return tuple(model for model in wanted if not self.is_complete(model))
+        return tuple(model for model in wanted if not self.is_complete(model) or self._is_raw(model))
 
     def verify(self, model: str) -> Report:
         """Hash every file; a model that fails counts as incomplete from then on, so that a pull mends it."""
         entry = self.catalogue.model(model)
-        report = Report(entry, tuple(self._shelf.examine(entry, file) for file in entry.files))
+        files = [self._shelf.examine(entry, file) for file in entry.files]
+        report = Report(entry, (*files, *self._shelf.examine_derived(entry)))
         if not report.is_ok:
             self._shelf.doubt(entry)
         return report
@@ -146,6 +147,7 @@ class Store:
                 self._fetch(want, progress)
                 if want.archive and all(later.archive != want.archive for later in wants[index + 1 :]):
                     (self._shelf.downloads / want.archive).unlink(missing_ok=True)
+            self._derive(wanted, progress)
 
     def remove(self, model: str) -> int:
         """Delete a model's files; the bytes that this freed."""
@@ -154,6 +156,18 @@ class Store:
             return 0
         with self._shelf.locked(Silent()):
             return self._shelf.remove(entry)
+
+    def _is_raw(self, model: str) -> bool:
+        """Whether something is to be made of the model's files that has not been made."""
+        derived = self.catalogue.model(model).derived
+        return derived is not None and not derived.is_ready(self.root / model)
+
+    def _derive(self, models: Sequence[str], progress: Progress) -> None:
+        """Make what is made of the models' files."""
+        for model in models:
+            if self._is_raw(model):
+                progress.note(f"Preparing {model} for this machine")
+                self._shelf.derive(self.catalogue.model(model))
 
     def _lacking(self, model: Model, progress: Progress) -> list[_Want]:
         """The files of a model that must come from outside; those that lie there unverified are hashed first."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.clock import Clock
-from alfred_voice.models.engine import Clip, SttEngine, TurnEngine, VadEngine
+from alfred_voice.models.engine import Clip, GrowingStt, SttEngine, TurnEngine, VadEngine
+from alfred_voice.pipeline.hearings import Hearings
 from alfred_voice.pipeline.work import Job
 from alfred_voice.results import Transcript, TurnJudgement
 from alfred_voice.session.requests import DetectRequest, JudgeRequest, TranscribeRequest, Urgency
@@ -61,24 +62,28 @@ class TranscribeWork:
     def __init__(self, engine: SttEngine, clock: Clock) -> None:
         self._engine = engine
         self._clock = clock
+        self._hearings = Hearings(engine) if isinstance(engine, GrowingStt) else None
 
     def __call__(self, jobs: Sequence[Job[TranscribeRequest]]) -> list[Transcript]:
         """Recognise all clips in one call; each transcript carries the time of the whole batch."""
         started = self._clock.now()
-        transcripts = self._engine.transcribe([_clip(job.request) for job in jobs])
+        transcripts = self._engine.transcribe([self._clip(job) for job in jobs])
+        if self._hearings is not None:
+            self._hearings.tidy()
         took_ms = (self._clock.now() - started) * 1000
         return [replace(transcript, processing_ms=took_ms) for transcript in transcripts]
 
-
-def _clip(request: TranscribeRequest) -> Clip:
-    return Clip(
-        samples=to_float(request.samples),
-        prefix=request.prefix,
-        is_final=request.urgency is not Urgency.PARTIAL,
-        language=request.language,
-        voiced_ms=request.voiced_ms,
-        draft=request.draft,
-    )
+    def _clip(self, job: Job[TranscribeRequest]) -> Clip:
+        request = job.request
+        return Clip(
+            samples=to_float(request.samples),
+            prefix=request.prefix,
+            is_final=request.urgency is not Urgency.PARTIAL,
+            language=request.language,
+            voiced_ms=request.voiced_ms,
+            draft=request.draft,
+            hearing=None if self._hearings is None else self._hearings.of(job.stream, request),
+        )
 
 
 class JudgeWork:

@@ -75,7 +75,7 @@ class TestRealInstallation:
 
     def test_details_tell_what_was_found(self, models: Store, capsys: pytest.CaptureFixture[str]) -> None:
         _, steps = report(capsys)
-        assert "5 files" in steps["verify moonshine-tiny-en"]["detail"]
+        assert "7 files" in steps["verify moonshine-tiny-en"]["detail"]
         assert "children" in steps["recognise it"]["detail"]
         whole, half = (float(steps[name]["detail"].split()[-1]) for name in ("judge a whole turn", "judge half a turn"))
         assert half < 0.5 <= whole

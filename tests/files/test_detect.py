@@ -100,7 +100,7 @@ def test_and_never_when_that_is_turned_off() -> None:
 
 @pytest.mark.models
 def test_the_real_model_says_the_same_as_when_it_is_asked_window_by_window(models: Store, beckett: Int16) -> None:
-    vad = SileroVad(models.path("silero-vad", "silero_vad_op18_ifless.onnx"))
+    vad = SileroVad.load(models.path("silero-vad", "silero_vad_op18_ifless.onnx"))
     detector = RecordingDetector(vad, options())
     found = [p for block in np.array_split(beckett, 9) for p in detector.feed(block)] + detector.flush()
 

@@ -157,7 +157,7 @@ def test_voiced_time_counts_the_windows_of_speech_in_a_span() -> None:
 
 @pytest.mark.models
 def test_real_speech_becomes_its_text(models: Store, two_cities: Int16) -> None:
-    vad = SileroVad(models.path("silero-vad", "silero_vad_op18_ifless.onnx"))
+    vad = SileroVad.load(models.path("silero-vad", "silero_vad_op18_ifless.onnx"))
     stt = Moonshine(models.path("moonshine-tiny-en", "encoder_model.ort").parent)
     subject = Transcriber(vad, stt, VadOptions(), SttOptions(), 16)
     recording = subject.listen(blocks(two_cities))

@@ -41,7 +41,7 @@ class TestVad:
     @pytest.fixture(params=kinds("silero"))
     def vad(self, request: pytest.FixtureRequest, store: Callable[[str, str], Path]) -> VadEngine:
         if request.param == "silero":
-            return SileroVad(store("silero-vad", "silero_vad_op18_ifless.onnx"))
+            return SileroVad.load(store("silero-vad", "silero_vad_op18_ifless.onnx"))
         return ScriptedVad([0.1, 0.9, 0.5, 0.3, 0.7])
 
     def test_has_a_name(self, vad: VadEngine) -> None:

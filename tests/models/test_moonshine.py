@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import chirp, sawtooth
 
 from alfred_voice.errors import EngineFailure
-from alfred_voice.models.engine import Clip, Float32
-from alfred_voice.models.moonshine import MIN_SAMPLES, Moonshine, Row, plan_batches
+from alfred_voice.models.engine import Clip, Float32, GrowingStt
+from alfred_voice.models.moonshine import Moonshine
+from alfred_voice.models.moonshine_encoder import MIN_SAMPLES
 from alfred_voice.models.store import Store
 from alfred_voice.results import Transcript
 from tests.support import word_error_rate
@@ -72,6 +75,14 @@ def tokens(transcript: Transcript) -> tuple[int, ...]:
     return tuple(token for piece in transcript.pieces for token in piece.tokens)
 
 
+def exact(transcripts: Iterable[Transcript]) -> list[tuple[Transcript, float, list[float]]]:
+    """All there is in transcripts, to the last bit; their own comparison leaves some of it out."""
+    return [
+        (transcript, transcript.confidence, [piece.probability for piece in transcript.pieces])
+        for transcript in transcripts
+    ]
+
+
 @pytest.mark.models
 class TestText:
     def test_a_reading_is_understood(self, moonshine: Moonshine, beckett: NDArray[np.int16]) -> None:
@@ -113,41 +124,31 @@ class TestText:
 
 @pytest.mark.models
 class TestCompany:
-    def test_finals_say_what_they_say_alone(
+    @pytest.mark.parametrize("is_final", [True, False])
+    def test_everybody_says_what_they_say_alone(
+        self, moonshine: Moonshine, speech: Float32, sentences: list[Float32], is_final: bool
+    ) -> None:
+        parts = [speech, *sentences, speech[: 2 * RATE], speech[RATE : RATE + 3_000], *[speech[:RATE]] * 10]
+        clips = [Clip(samples, is_final=is_final) for samples in parts]
+        assert exact(moonshine.transcribe(clips)) == exact(one(moonshine, clip) for clip in clips)
+
+    def test_finals_partials_and_prefixes_share_batches(
         self, moonshine: Moonshine, speech: Float32, sentences: list[Float32]
     ) -> None:
-        clips = [Clip(samples) for samples in [speech, *sentences, speech[: 2 * RATE]]]
-        assert moonshine.transcribe(clips) == [one(moonshine, clip) for clip in clips]
-
-    def test_ten_who_say_the_same_get_the_same_partials_as_one(self, moonshine: Moonshine, speech: Float32) -> None:
-        clip = Clip(speech, is_final=False)
-        alone = one(moonshine, clip)
-        assert [tokens(other) for other in moonshine.transcribe([clip] * 10)] == [tokens(alone)] * 10
-
-    def test_partials_of_all_lengths_share_a_batch(
-        self, moonshine: Moonshine, speech: Float32, sentences: list[Float32]
-    ) -> None:
-        """int8 scales are the whole batch's, so a few words may differ; a wrong mask would break them all."""
-        clips = [Clip(samples, is_final=False) for samples in [speech, *sentences, speech[:RATE]]]
-        together = moonshine.transcribe(clips)
-        alone = [one(moonshine, clip) for clip in clips]
-        assert word_error_rate(" ".join(t.text for t in alone), " ".join(t.text for t in together)) <= 0.15
-
-    def test_unequal_prefixes_stay_in_place_in_one_batch(
-        self, moonshine: Moonshine, speech: Float32, sentences: list[Float32]
-    ) -> None:
-        samples = [speech, *sentences]
-        full = [tokens(one(moonshine, Clip(part))) for part in samples]
+        samples = [speech, *sentences] * 5
+        full = [tokens(one(moonshine, Clip(part))) for part in samples[:4]] * 5
         clips = [
-            Clip(part, prefix=text[:length], is_final=False)
-            for part, text, length in zip(samples, full, (0, 1, 3, 4), strict=True)
+            Clip(part, prefix=text[:at], is_final=at % 2 == 0)
+            for at, (part, text) in enumerate(zip(samples, full, strict=True))
         ]
-        assert list(plan_batches(clips)) == [[0, 1, 2, 3]]
-        together = moonshine.transcribe(clips)
-        for clip, transcript in zip(clips, together, strict=True):
-            assert tokens(transcript)[: len(clip.prefix)] == clip.prefix
-        spoken = " ".join(moonshine.vocabulary.text(text).strip() for text in full)
-        assert word_error_rate(spoken, " ".join(transcript.text for transcript in together)) <= 0.15
+        assert exact(moonshine.transcribe(clips)) == exact(one(moonshine, clip) for clip in clips)
+
+    def test_a_prefix_of_any_length_is_read(self, moonshine: Moonshine, speech: Float32) -> None:
+        prefix = tokens(one(moonshine, Clip(speech))) * 20
+        assert len(prefix) > 130
+        heard = moonshine.transcribe([Clip(speech, prefix=prefix), Clip(speech)])
+        assert tokens(heard[0])[: len(prefix)] == prefix
+        assert exact(heard[1:]) == exact([one(moonshine, Clip(speech))])
 
     def test_answers_come_in_the_order_of_the_clips(self, moonshine: Moonshine, sentences: list[Float32]) -> None:
         clips = [
@@ -283,83 +284,114 @@ class TestClips:
             moonshine.transcribe([Clip(np.zeros(shape, np.float32))])
 
 
-class TestRow:
-    """What the decoder's choices make of a row; token 2 is the end."""
+@pytest.mark.models
+class TestDraft:
+    def test_the_right_draft_changes_nothing(self, moonshine: Moonshine, sentences: list[Float32]) -> None:
+        for is_final in (True, False):
+            plain = [one(moonshine, Clip(samples, is_final=is_final)) for samples in sentences]
+            drafts = [
+                Clip(samples, is_final=is_final, draft=tokens(text))
+                for samples, text in zip(sentences, plain, strict=True)
+            ]
+            assert exact(moonshine.transcribe(drafts)) == exact(plain)
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(data=st.data())
+    def test_no_draft_changes_anything(
+        self, moonshine: Moonshine, sentences: list[Float32], data: st.DataObject
+    ) -> None:
+        samples = sentences[data.draw(st.integers(0, 1))]
+        prefixed = data.draw(st.booleans())
+        plain = one(moonshine, Clip(samples))
+        text = list(tokens(plain))
+        for _ in range(data.draw(st.integers(0, 6))):
+            at = data.draw(st.integers(0, len(text)))
+            token = data.draw(st.integers(-1, 40_000))
+            match data.draw(st.sampled_from(["change", "insert", "delete", "cut", "repeat"])):
+                case "change":
+                    text[at : at + 1] = [token]
+                case "insert":
+                    text.insert(at, token)
+                case "delete":
+                    del text[at : at + 1]
+                case "cut":
+                    del text[at:]
+                case "repeat":
+                    text[at:at] = text[:at]
+        prefix = tokens(plain)[:3] if prefixed else ()
+        expected = one(moonshine, Clip(samples, prefix=prefix))
+        assert exact([one(moonshine, Clip(samples, prefix=prefix, draft=tuple(text)))]) == exact([expected])
+
+    def test_noise_stays_without_words_whatever_was_expected(self, moonshine: Moonshine, speech: Float32) -> None:
+        draft = tokens(one(moonshine, Clip(speech)))
+        assert one(moonshine, Clip(coloured(2.0, 1, 0.1), draft=draft)) == Transcript("")
+
+    def test_a_text_in_circles_is_cut_as_without_a_draft(self, moonshine: Moonshine, speech: Float32) -> None:
+        twice = np.concatenate([speech[:RATE]] * 12)
+        plain = one(moonshine, Clip(twice))
+        for draft in (tokens(plain), tokens(plain) * 5):
+            assert exact([one(moonshine, Clip(twice, draft=draft))]) == exact([plain])
+
+
+@pytest.mark.models
+class TestGrowing:
+    """Partials that are heard on from where the last one ended."""
 
     @staticmethod
-    def row(prefix: tuple[int, ...] = (), max_tokens: int = 100) -> Row:
-        return Row(np.zeros((1, 1), np.float32), prefix, max_tokens)
+    def partials(moonshine: Moonshine, samples: Float32, hearing: object) -> list[Transcript]:
+        ends = range(RATE // 2, len(samples), RATE // 5)
+        return [one(moonshine, Clip(samples[:end], is_final=False, hearing=hearing)) for end in ends]
 
-    @staticmethod
-    def begins_word(token: int) -> bool:
-        return True
+    def test_it_is_a_recogniser_that_offers_it(self, moonshine: Moonshine) -> None:
+        assert isinstance(moonshine, GrowingStt)
 
-    def test_it_ends_at_the_end_token(self) -> None:
-        row = self.row()
-        assert row.receive(50, -0.1, self.begins_word)
-        assert not row.receive(2, -0.2, self.begins_word)
-        assert row.tokens == [50]
-        assert row.log_probabilities == [-0.1, -0.2]
+    def test_the_text_is_that_of_the_whole(self, moonshine: Moonshine, sentences: list[Float32]) -> None:
+        grown = [self.partials(moonshine, samples, moonshine.new_hearing())[-1] for samples in sentences]
+        spoken = " ".join(text for _, _, text in TWO_CITIES)
+        assert word_error_rate(spoken, " ".join(text.text for text in grown)) <= 0.15
 
-    def test_it_ends_at_its_limit(self) -> None:
-        row = self.row(max_tokens=2)
-        assert row.receive(50, -0.1, self.begins_word)
-        assert not row.receive(51, -0.1, self.begins_word)
-        assert row.tokens == [50, 51]
+    def test_partials_on_the_way_err_no_more_than_those_of_the_whole(
+        self, moonshine: Moonshine, sentences: list[Float32]
+    ) -> None:
+        """Each against the same partial heard whole, but for its last two words, which nobody can be sure of."""
+        errors = words = 0.0
+        for samples in sentences[:2]:
+            grown = self.partials(moonshine, samples, moonshine.new_hearing())
+            whole = self.partials(moonshine, samples, None)
+            for one_text, other in zip(grown, whole, strict=True):
+                expected = other.text.split()[:-2]
+                if expected:
+                    heard = one_text.text.split()[: len(expected)]
+                    errors += word_error_rate(" ".join(expected), " ".join(heard)) * len(expected)
+                    words += len(expected)
+        assert words > 100
+        assert errors / words <= 0.15
 
-    def test_it_takes_its_prefix_whatever_the_decoder_chose(self) -> None:
-        row = self.row(prefix=(7, 8))
-        assert row.receive(50, -0.1, self.begins_word)
-        assert row.receive(2, -0.1, self.begins_word)
-        assert row.receive(60, -0.3, self.begins_word)
-        assert row.tokens == [7, 8, 60]
-        assert row.log_probabilities == [-0.3]
+    def test_finals_are_heard_whole(self, moonshine: Moonshine, speech: Float32) -> None:
+        hearing = moonshine.new_hearing()
+        self.partials(moonshine, speech, hearing)
+        assert exact([one(moonshine, Clip(speech, hearing=hearing))]) == exact([one(moonshine, Clip(speech))])
 
-    def test_a_loop_ends_it_and_counts_once(self) -> None:
-        row = self.row(prefix=(7,))
-        assert row.receive(50, -1.0, self.begins_word)
-        assert row.receive(40, -0.5, self.begins_word)
-        while row.receive(60, -0.25, self.begins_word):
-            assert len(row.tokens) < 30
-        assert row.tokens == [7, 40, 60]
-        assert row.log_probabilities == [-0.5, -0.25]
+    def test_what_one_has_heard_is_not_mixed_up_with_another(
+        self, moonshine: Moonshine, sentences: list[Float32]
+    ) -> None:
+        alone = [self.partials(moonshine, samples[: 3 * RATE], moonshine.new_hearing()) for samples in sentences]
+        hearings = [moonshine.new_hearing() for _ in sentences]
+        for at, end in enumerate(range(RATE // 2, 3 * RATE, RATE // 5)):
+            together = moonshine.transcribe(
+                [
+                    Clip(samples[:end], is_final=False, hearing=hearing)
+                    for samples, hearing in zip(sentences, hearings, strict=True)
+                ]
+            )
+            assert exact(together) == exact(texts[at] for texts in alone)
 
-
-class TestBatches:
-    @staticmethod
-    def clip(prefix: int = 0, *, is_final: bool = False, samples: int = RATE) -> Clip:
-        return Clip(np.zeros(samples, np.float32), prefix=tuple(range(prefix)), is_final=is_final)
-
-    def test_finals_stand_alone_and_first(self) -> None:
-        clips = [self.clip(), self.clip(is_final=True), self.clip(), self.clip(is_final=True)]
-        assert list(plan_batches(clips)) == [[1], [3], [0, 2]]
-
-    def test_short_clips_are_in_no_batch(self) -> None:
-        clips = [self.clip(samples=MIN_SAMPLES - 1), self.clip(samples=MIN_SAMPLES), self.clip(samples=0)]
-        assert list(plan_batches(clips)) == [[1]]
-
-    def test_nothing_needs_no_batch(self) -> None:
-        assert list(plan_batches([])) == []
-
-    def test_prefixes_of_about_one_length_come_together(self) -> None:
-        clips = [self.clip(length) for length in (20, 0, 2, 22, 4, 5)]
-        assert list(plan_batches(clips)) == [[1, 2, 4], [5], [0, 3]]
-
-    def test_a_batch_holds_at_most_sixteen(self) -> None:
-        assert [len(batch) for batch in plan_batches([self.clip()] * 35)] == [16, 16, 3]
-
-    def test_long_prefixes_make_small_batches(self) -> None:
-        """The first pass answers 128 KiB of logits for each token of each row."""
-        batches = list(plan_batches([self.clip(31)] * 9))
-        assert [len(batch) for batch in batches] == [4, 4, 1]
-
-    def test_long_clips_make_small_batches(self) -> None:
-        """Each row is padded to the longest."""
-        assert list(plan_batches([self.clip(samples=15 * RATE)] * 4)) == [[0, 1, 2], [3]]
-        assert list(plan_batches([self.clip(), self.clip(samples=30 * RATE), self.clip()])) == [[0], [1], [2]]
-
-    def test_a_clip_of_any_length_finds_a_batch(self) -> None:
-        assert list(plan_batches([self.clip(samples=60 * RATE)] * 2)) == [[0], [1]]
-
-    def test_a_prefix_of_any_length_finds_a_batch(self) -> None:
-        assert list(plan_batches([self.clip(500)] * 2)) == [[0], [1]]
+    def test_drafts_change_nothing_here_either(self, moonshine: Moonshine, sentences: list[Float32]) -> None:
+        plain = self.partials(moonshine, sentences[0], moonshine.new_hearing())
+        hearing = moonshine.new_hearing()
+        draft: tuple[int, ...] = ()
+        for at, end in enumerate(range(RATE // 2, len(sentences[0]), RATE // 5)):
+            clip = Clip(sentences[0][:end], is_final=False, hearing=hearing, draft=draft)
+            heard = one(moonshine, clip)
+            assert exact([heard]) == exact([plain[at]])
+            draft = tokens(heard)

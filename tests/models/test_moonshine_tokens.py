@@ -156,3 +156,10 @@ class TestRealVocabulary:
 )
 def test_doubled_marks_are_one_but_dots_may_trail_off(vocabulary: Vocabulary, spelt: str, text: str) -> None:
     assert vocabulary.text(single_bytes(spelt)) == text
+
+
+def test_the_token_for_some_bytes_is_the_piece_and_not_the_single_byte() -> None:
+    vocabulary = Vocabulary([b"<unk>", b".", b"a", b".", b"b"])
+    assert vocabulary.find(b".") == 3
+    assert vocabulary.find(b"b") == 4
+    assert vocabulary.find(b"c") is None

@@ -531,3 +531,82 @@ def test_a_killed_pull_does_not_lock_the_others_out(make: Any, web: Any, root: P
 def test_the_default_models_have_the_hashes_of_the_catalogue(models: Store) -> None:
     for model in models.catalogue.defaults():
         assert models.verify(model).is_ok
+
+
+# What is made of the files
+
+
+def derived_model(make: Any, store_of: dict[str, bytes], made: list[str], *, fails: bool = False) -> Any:
+    """A model of which something is made; ``made`` notes each time."""
+    from dataclasses import replace
+
+    from alfred_voice.models.derived import Derived
+
+    def bake(source: Path, target: Path) -> None:
+        made.append(source.name)
+        if fails:
+            raise OSError(errno.EROFS, "Read-only file system", str(target))
+        (target / "bread").write_bytes((source / "flour").read_bytes() * 2)
+
+    model = make.model("m", *(make.file(name, content) for name, content in store_of.items()))
+    return replace(model, derived=Derived("1", ("flour",), ("bread",), bake))
+
+
+def test_a_pull_makes_what_is_made_of_the_files(make: Any, root: Path, watcher: Any) -> None:
+    made: list[str] = []
+    store = Store(root, Catalogue((derived_model(make, {"flour": b"flour"}, made),)))
+    (root / "m").mkdir(parents=True)
+    (root / "m" / "flour").write_bytes(b"flour")
+    assert store.missing() == ("m",)
+    store.pull(progress=watcher)
+    assert (root / "m" / "bread").read_bytes() == b"flourflour"
+    assert store.missing() == ()
+    assert any("Preparing m" in note for note in watcher.notes)
+    store.pull()
+    assert made == ["m"]
+
+
+def test_complete_files_of_which_nothing_is_made_yet_are_complete_but_wanted(make: Any, root: Path) -> None:
+    store = Store(root, Catalogue((derived_model(make, {"flour": b"flour"}, []),)))
+    (root / "m").mkdir(parents=True)
+    (root / "m" / "flour").write_bytes(b"flour")
+    store.pull()
+    (root / "m" / "bread").unlink()
+    assert store.is_complete("m")
+    assert store.missing() == ("m",)
+    assert store.verify("m").files[-1].state is FileState.ABSENT
+
+
+def test_verification_hashes_what_was_made_and_a_pull_mends_it(make: Any, root: Path) -> None:
+    store = Store(root, Catalogue((derived_model(make, {"flour": b"flour"}, []),)))
+    (root / "m").mkdir(parents=True)
+    (root / "m" / "flour").write_bytes(b"flour")
+    assert [found.file.name for found in store.verify("m").files] == ["flour"]
+    store.pull()
+    report = store.verify("m")
+    assert [found.file.name for found in report.files] == ["flour", "bread"]
+    assert report.is_ok
+    (root / "m" / "bread").write_bytes(b"flourstone")
+    report = store.verify("m")
+    assert not report.is_ok
+    assert report.files[-1].state is FileState.WRONG_HASH
+    store.pull()
+    assert store.verify("m").is_ok
+
+
+def test_what_was_made_goes_with_the_model(make: Any, root: Path) -> None:
+    store = Store(root, Catalogue((derived_model(make, {"flour": b"flour"}, []),)))
+    (root / "m").mkdir(parents=True)
+    (root / "m" / "flour").write_bytes(b"flour")
+    store.pull()
+    assert store.remove("m") == 15
+    assert not (root / "m").exists()
+
+
+def test_a_folder_that_cannot_be_changed_says_what_to_do(make: Any, root: Path) -> None:
+    store = Store(root, Catalogue((derived_model(make, {"flour": b"flour"}, [], fails=True),)))
+    (root / "m").mkdir(parents=True)
+    (root / "m" / "flour").write_bytes(b"flour")
+    with pytest.raises(ModelFetchFailed, match="ALFRED_MODELS"):
+        store.pull()
+    assert store.is_complete("m")
