@@ -60,6 +60,11 @@ class Speaker:
     is_stopped: bool = False
 
     @property
+    def ended(self) -> bool:
+        """Whether its session is over."""
+        return self.session.is_over
+
+    @property
     def speech_s(self) -> float:
         """How long its utterances were, the short gaps within them included."""
         return sum(final.end_ms - final.start_ms for final in self.finals) / 1000

@@ -192,10 +192,11 @@ def _finals_by_recording(
     for recording in recordings:
         samples = _with_pause(recording)
         ends = begins + 1000 * len(samples) / SAMPLE_RATE
-        own = [final for final in finals if begins <= final.start_ms < ends]
+        # An utterance begins with what was heard before its first sound, which may lie in the pause before.
+        own = [final for final in finals if begins <= (final.start_ms + final.end_ms) / 2 < ends]
         told.append(" ".join(final.text for final in own))
         tail_ms = bench.config.stt.tail_ms
-        spans = [(final.start_ms - begins, final.end_ms - begins + tail_ms) for final in own]
+        spans = [(max(0.0, final.start_ms - begins), final.end_ms - begins + tail_ms) for final in own]
         whole.append(" ".join(_decoded_whole(bench, samples[_sample(start) : _sample(end)]) for start, end in spans))
         begins = ends
     return told, whole

@@ -22,8 +22,8 @@ _PADDED_TO = 64
 """States of a clip are filled up to a multiple of it: what is masked then changes no sum by a bit."""
 _MIN_GROWTH = 1_600
 """100 ms; what has grown by less is heard anew, so that each convolution always has a step to make."""
-_RECENT_STATES = 62
-"""1.5 s: so far back states are made anew, with what has been said since; older ones stay as they are."""
+_RECENT_STATES = 84
+"""2 s: so far back states are made anew, with what has been said since; older ones stay as they are."""
 
 
 @dataclass(slots=True, eq=False)
