@@ -31,6 +31,15 @@ class Ingest:
         """Samples at 16 kHz that wait for their frame to be full, those inside the resampler not counted."""
         return self._framer.pending
 
+    def usual_frame(self, data: Buffer) -> Int16 | None:
+        """The frame that ``data`` is: of the usual client, who sends one at a time in our own format; None of others.
+
+        Nothing is computed or copied. What is answered has been taken and must not be fed again.
+        """
+        if self._is_house_format and len(data) == _FRAME_BYTES and not self._framer.pending:
+            return np.frombuffer(data, HOUSE_DTYPE)
+        return None
+
     def feed(self, data: Buffer) -> list[Int16]:
         """The frames that ``data`` makes full: int16, shape (320,), 16 kHz mono.
 
@@ -39,9 +48,9 @@ class Ingest:
         Raises:
             MalformedAudio: the message is refused as a whole, and the stream goes on as if it had not come.
         """
-        # The usual client sends exactly one frame in our own format: nothing is to be computed or copied.
-        if self._is_house_format and len(data) == _FRAME_BYTES and not self._framer.pending:
-            return [np.frombuffer(data, HOUSE_DTYPE)]
+        frame = self.usual_frame(data)
+        if frame is not None:
+            return [frame]
         self.check_whole(data)
         mono = mix_down(pcm.decode(data, self.format.encoding), self.format.channels)
         return self._framer.feed(self._resampler.feed(mono))

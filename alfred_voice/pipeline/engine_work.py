@@ -37,18 +37,24 @@ class DetectWork:
         fresh = [job.stream.row for job in jobs if job.request.fresh]
         if fresh:
             self._states.reset(fresh)
+        if all(len(job.request.windows) == 1 for job in jobs):
+            return [[probability] for probability in self._step(jobs, 0)]
         answers: list[list[float]] = [[] for _ in jobs]
         left = list(zip(jobs, answers, strict=True))
         turn = 0
         while left:
-            rows = [job.stream.row for job, _ in left]
-            windows = np.concatenate([job.request.windows[turn] for job, _ in left]).reshape(len(left), -1)
-            probabilities = self._engine.step(self._states, rows, to_float(windows)).tolist()
-            for (_, answer), probability in zip(left, probabilities, strict=True):
+            for (_, answer), probability in zip(left, self._step([job for job, _ in left], turn), strict=True):
                 answer.append(probability)
             turn += 1
             left = [pair for pair in left if len(pair[0].request.windows) > turn]
         return answers
+
+    def _step(self, jobs: Sequence[Job[DetectRequest]], turn: int) -> list[float]:
+        """The probability of speech in each job's window number ``turn``."""
+        windows = np.concatenate([job.request.windows[turn] for job in jobs]).reshape(len(jobs), -1)
+        probabilities = self._engine.step(self._states, [job.stream.row for job in jobs], to_float(windows))
+        answer: list[float] = probabilities.tolist()
+        return answer
 
     def _make_room(self, row: int) -> None:
         while row >= self._capacity:

@@ -6,12 +6,12 @@ counters. The same figures are at hand in the process for load, status and the m
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from statistics import fmean, median, quantiles
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
@@ -68,8 +68,9 @@ class Times:
 
     def add(self, seconds: Sequence[float]) -> None:
         """Count these durations."""
-        for value in seconds:
-            self._counts[bisect_left(self._bounds_s, value)] += 1
+        buckets = np.searchsorted(self._bounds_s, seconds)
+        for bucket, count in zip(*np.unique(buckets, return_counts=True), strict=True):
+            self._counts[bucket] += int(count)
         self.count += len(seconds)
         self.total_s += sum(seconds)
 

@@ -62,6 +62,7 @@ class Stream:
         self.opened_at = self.last_active = parts.clock.now()
         self.last_audio = float("-inf")
         self._clock = parts.clock
+        self._now = parts.clock.now
         self._wake = parts.wake
         self._inbox = Inbox(parts.queue_frames)
         self._decisions: dict[tuple[type, int], Request] = {}
@@ -83,9 +84,9 @@ class Stream:
         Raises:
             SessionEnded: the session has been told to stop.
         """
-        self._check_open()
-        now = self._clock.now()
-        self.last_active = self.last_audio = now
+        if self.stopped_at is not None:
+            self._check_open()
+        self.last_active = self.last_audio = now = self._now()
         session = self.session
         if self._inbox or not session.has_appetite:
             self._inbox.put(Arrived(frame, now))

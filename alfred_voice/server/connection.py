@@ -228,6 +228,10 @@ class _Reader:
         if len(data) > DIRECT_BYTES or not stream.has_room(DIRECT_FRAMES) or stream.stopped_at is not None:
             return False
         try:
+            usual = self._ingest.usual_frame(data)
+            if usual is not None:
+                stream.put(usual)
+                return True
             for frame in self._ingest.feed(data):
                 stream.put(frame)
         except AlfredVoiceError as error:

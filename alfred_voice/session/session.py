@@ -94,9 +94,11 @@ class Session:
         """Take the detector's word on the windows of ``request``, in order; False when nothing comes of it."""
         self._detect_is_out = False
         start = request.first_window * WINDOW_SAMPLES
-        if len(probabilities) == 1 and probabilities[0] < self._silent_below and self._is_calm:
-            # The usual window of a session that listens: nothing goes on, and nothing begins.
-            self._pass_silence(start, probabilities[0], request.arrivals[0])
+        if self._is_calm and max(probabilities) < self._silent_below:
+            # The usual windows of a session that listens: nothing goes on, and nothing begins.
+            for probability, arrival in zip(probabilities, request.arrivals, strict=True):
+                self._pass_silence(start, probability, arrival)
+                start += WINDOW_SAMPLES
             return False
         for index, (probability, arrival) in enumerate(zip(probabilities, request.arrivals, strict=True)):
             self._receive_window(start + index * WINDOW_SAMPLES, float(probability), arrival, now)
