@@ -283,9 +283,11 @@ def minutes_of_sound(speech: Float32) -> Float32:
     """Speech at three levels, clipped speech, noise at three levels, digital silence, a loud tone, and speech again."""
     second = np.arange(SAMPLE_RATE) / SAMPLE_RATE
     tone = np.tile(np.sin(2 * np.pi * 440 * second), 5).astype(np.float32)
-    parts = [speech, speech / 30, noise(10 * SAMPLE_RATE, 0.003), np.clip(speech * 20, -1, 1), noise(10 * SAMPLE_RATE)]
-    parts += [np.zeros(10 * SAMPLE_RATE, np.float32), tone, np.clip(noise(5 * SAMPLE_RATE, 1.0), -1, 1), speech]
-    return np.concatenate(parts)
+    parts = [speech, speech / np.float32(30), noise(10 * SAMPLE_RATE, 0.003), np.clip(speech * np.float32(20), -1, 1)]
+    parts += [noise(10 * SAMPLE_RATE), np.zeros(10 * SAMPLE_RATE, np.float32), tone]
+    parts += [np.clip(noise(5 * SAMPLE_RATE, 1.0), -1, 1), speech]
+    both: Float32 = np.concatenate(parts)
+    return both
 
 
 @pytest.mark.models

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from alfred_voice.errors import ModelCorrupt
 from alfred_voice.models.engine import Float32
 from alfred_voice.models.silero_network import LARGEST_BATCH, SileroNetwork, SileroWeights
 
 
+Float64 = NDArray[np.float64]
 RANDOM = np.random.default_rng(3)
 
 
@@ -35,23 +37,25 @@ def constants() -> dict[str, Float32]:
     return made
 
 
-def convolved(values: np.ndarray, weight: Float32, bias: Float32, stride: int) -> np.ndarray:
+def convolved(values: Float64, weight: Float32, bias: Float32, stride: int) -> Float64:
     """By the definition, position by position: values (channels, positions), padded with one zero on either side."""
     padded = np.pad(values, ((0, 0), (1, 1)))
     columns = [
         np.einsum("oik,ik->o", weight.astype(np.float64), padded[:, at : at + 3]) + bias
         for at in range(0, values.shape[1], stride)
     ]
-    return np.maximum(np.array(columns).T, 0)
+    rectified: Float64 = np.maximum(np.array(columns).T, 0)
+    return rectified
 
 
-def sigmoid(values: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-values))
+def sigmoid(values: Float64) -> Float64:
+    squashed: Float64 = 1 / (1 + np.exp(-values))
+    return squashed
 
 
 def by_definition(
     constants: dict[str, Float32], heard: Float32, output: Float32, cell: Float32
-) -> tuple[float, np.ndarray, np.ndarray]:
+) -> tuple[float, Float64, Float64]:
     """One row in double precision: the network as its layers are defined."""
     sound = np.pad(heard.astype(np.float64), (0, 64), mode="reflect")
     window = np.sin(np.pi * np.arange(256) / 256) ** 2

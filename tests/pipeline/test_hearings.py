@@ -49,7 +49,7 @@ def test_the_partials_of_one_utterance_are_heard_on_from_each_other(hearings: He
 
 
 @pytest.mark.parametrize("changed", [{"utterance": 1}, {"start": 16_000}], ids=str)
-def test_what_begins_elsewhere_is_heard_anew(hearings: Hearings, changed: dict[str, int]) -> None:
+def test_what_begins_elsewhere_is_heard_anew(hearings: Hearings, changed: dict[str, Any]) -> None:
     one = speaker()
     first = hearings.of(one, question())
     second = hearings.of(one, question(**changed))
