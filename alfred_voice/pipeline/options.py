@@ -33,7 +33,7 @@ class PipelineOptions:
     ] = 500
     max_batch: Annotated[
         int, Meta(ge=1, le=1024, description="most windows in one call of the voice activity detector")
-    ] = 256
+    ] = 64
     batch_deadline_ms: Annotated[
         float, Meta(ge=0, le=1000, description="longest that a ready window waits for company")
     ] = 10.0

@@ -17,7 +17,7 @@ class BargeIn:
         # To the nearest window: 100 ms are three windows of 32 ms, not four.
         self._needed = max(1, round(options.min_speech_ms / WINDOW_MS))
         self._count = 0
-        self.previous_arrival: float | None = None
+        self._previous_arrival: float | None = None
         self.first_sample = 0
         """Where the speech began that is being counted."""
         self.first_arrival = 0.0
@@ -29,7 +29,7 @@ class BargeIn:
         Returns:
             True once, at the window that makes it an interruption.
         """
-        previous, self.previous_arrival = self.previous_arrival, arrival
+        previous, self._previous_arrival = self._previous_arrival, arrival
         if not self._enabled or not is_playing or not is_speech:
             self._count = 0
             return False
@@ -38,3 +38,7 @@ class BargeIn:
             self.first_arrival = arrival if previous is None else previous
         self._count += 1
         return self._count == self._needed
+
+    def receive_silence(self, arrival: float) -> None:
+        """Take one window in which nobody speaks, complete at ``arrival``."""
+        self._previous_arrival, self._count = arrival, 0

@@ -31,10 +31,10 @@ def quiet_moments(samples: NDArray[np.int16], first: int, last: int, count: int 
     Args:
         samples: int16, shape (n,), 16 kHz.
         first: index of the first sample of the range that is looked at.
-        last: one past its last sample.
+        last: one past its last sample; the range ends where ``samples`` do.
         count: how many are wanted; fewer come back from a short range.
     """
-    hops = (last - first) // HOP_SAMPLES
+    hops = (min(last, len(samples)) - first) // HOP_SAMPLES
     if hops < QUIET_HOPS:
         return []
     grid = samples[first : first + hops * HOP_SAMPLES].astype(np.float32).reshape(hops, HOP_SAMPLES)

@@ -67,6 +67,10 @@ class Recognition:
             return None
         request = self._request(Urgency.CUT, utterance, end, intake, now, forced=True)
         moments = quiet_moments(request.samples, int(length * CUT_FROM), int(length * CUT_TO))
+        if not moments:
+            # A long gap has taken the place of the audio.
+            self._give_up(utterance)
+            return None
         utterance.cut = CutSearch([request.start_sample + moment for moment in moments], request)
         return request
 

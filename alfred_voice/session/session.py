@@ -134,9 +134,12 @@ class Session:
         """End the session at once because it cannot go on; what has been heard of open utterances becomes final."""
         if self.is_over:
             return
-        self._give_up(now)
-        self._tell(ErrorRaised(error.code, str(error), fatal=True))
-        self._finish("error")
+        try:
+            self._give_up(now)
+        finally:
+            # What a fault of our own has broken may not even be given up: the session is over all the same.
+            self._tell(ErrorRaised(error.code, str(error), fatal=True))
+            self._finish("error")
 
     def end(self, reason: EndReason, now: float) -> None:
         """End the session at once; what has been heard of open utterances becomes final."""
@@ -265,7 +268,7 @@ class Session:
 
     def _pass_silence(self, start: int, probability: float, arrival: float) -> None:
         self._intake.mark_silent(start, self._pre_roll)
-        self._barge_in.previous_arrival = arrival
+        self._barge_in.receive_silence(arrival)
         self._freshness.receive(probability, start + WINDOW_SAMPLES, is_idle=True)
 
     def _receive_window(self, start: int, probability: float, arrival: float, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,15 @@ def test_only_a_partial_may_be_decoded_the_cheap_way(
     assert clip.samples.dtype == np.float32
     assert clip.samples.tolist() == [0.5] * 640
     assert (clip.language, clip.voiced_ms, clip.prefix) == ("en", 40.0, ())
+
+
+def test_what_is_committed_and_what_was_heard_last_go_with_the_clip(clip_job: Make, clock: ManualClock) -> None:
+    stt, job = ScriptedStt(["turn on the light"]), clip_job()
+    work = TranscribeWork(stt, clock)
+    work([job])
+    work([Job(job.stream, replace(job.request, prefix=(0,), draft=(0, 1, 2)), 0.0)])
+    clip = stt.clips[-1]
+    assert (clip.prefix, clip.draft) == ((0,), (0, 1, 2))
 
 
 def test_turns_are_judged_on_their_samples(turn_job: Make) -> None:

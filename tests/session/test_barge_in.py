@@ -49,6 +49,23 @@ def test_speech_in_the_very_first_window_came_with_it() -> None:
     assert subject.first_arrival == 4.0
 
 
+def test_speech_begins_with_the_window_before_though_that_was_passed_as_silence() -> None:
+    subject = BargeIn(InterruptionOptions())
+    subject.receive_silence(2.0)
+    subject.receive(is_speech=True, is_playing=True, window_start=512, arrival=4.0)
+
+    assert (subject.first_sample, subject.first_arrival) == (512, 2.0)
+
+
+def test_speech_before_a_window_passed_as_silence_does_not_add_up_with_speech_behind_it() -> None:
+    subject = BargeIn(InterruptionOptions())
+    assert interruptions(subject, "##") == []
+    subject.receive_silence(2.0)
+
+    assert interruptions(subject, "##") == []
+    assert interruptions(subject, "#") == [0]
+
+
 def test_it_can_be_switched_off() -> None:
     assert interruptions(BargeIn(InterruptionOptions(enabled=False)), "######") == []
 

@@ -48,6 +48,11 @@ def test_a_range_shorter_than_a_moment_has_none(samples: int, found: int) -> Non
     assert len(quiet_moments(noise(samples, {}), 0, samples)) == found
 
 
+@pytest.mark.parametrize(("samples", "found"), [(0, 0), (16_000, 0), (17_599, 0), (17_600, 1), (48_000, 1)])
+def test_a_range_ends_where_the_audio_does(samples: int, found: int) -> None:
+    assert len(quiet_moments(noise(samples, {}), 16_000, 64_000, count=1)) == found
+
+
 @given(st.integers(0, 40_000), st.integers(0, 40_000), st.integers(1, 5), st.integers(0, 2**32 - 1))
 def test_moments_lie_in_the_range_and_apart(first: int, length: int, count: int, seed: int) -> None:
     samples = np.random.default_rng(seed).integers(-9000, 9000, first + length).astype(np.int16)

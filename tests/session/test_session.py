@@ -23,6 +23,7 @@ from alfred_voice.events import (
     WarningRaised,
 )
 from alfred_voice.results import Transcript, Word
+from alfred_voice.session.finals import Finals
 from alfred_voice.session.requests import Urgency
 
 
@@ -474,6 +475,44 @@ def test_a_final_that_is_there_already_is_told_when_the_session_is_ended_at_once
     assert one.told[-1] == "sessionEnded"
 
 
+def test_a_session_that_fails_tells_the_settled_parts_of_long_speech_and_what_was_heard_since(
+    speaker: MakeSpeaker,
+) -> None:
+    one = speaker()
+    cuts = long_speech(one, 700, words_of)
+    assert len(cuts) > 2
+    told = one.of(PartialTranscription)[-1].text
+    one.session.fail(EngineFailure("no more"), one.now)
+    one.pump()
+
+    assert one.one(FinalTranscription).text == told
+
+
+def test_a_session_that_fails_before_speech_is_sure_owes_no_final(speaker: MakeSpeaker) -> None:
+    one = speaker().say(" " * 5 + "##")
+    assert one.session.has_open_utterance
+    one.session.fail(EngineFailure("no more"), one.now)
+    one.pump()
+
+    assert one.told == ["error", "sessionEnded"]
+
+
+def test_a_session_that_cannot_even_give_up_is_over_all_the_same(
+    speaker: MakeSpeaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_again(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    one = speaker().say("#" * 20)
+    monkeypatch.setattr(Finals, "give_up", break_again)
+    with pytest.raises(ZeroDivisionError):
+        one.session.fail(EngineFailure("a fault of our own"), one.now)
+    one.pump()
+
+    assert one.session.is_over
+    assert one.told[-2:] == ["error", "sessionEnded"]
+
+
 def test_a_session_without_its_detector_ends(speaker: MakeSpeaker) -> None:
     one = speaker()
     one.holds_detections = True
@@ -494,6 +533,19 @@ def test_partials_are_asked_for_while_somebody_speaks(speaker: MakeSpeaker) -> N
     ends = [question.end_sample // 512 for question in one.questions(PARTIAL)]
 
     assert ends == [26, 33, 40, 47]
+
+
+def test_no_partial_is_asked_for_while_nothing_new_is_said(speaker: MakeSpeaker) -> None:
+    one = speaker(turn={"silence_ms": 5000, "max_silence_ms": 9000}).say("#" * 16)
+    assert len(one.questions(PARTIAL)) == 1
+    one.say(" " * 60)
+    assert len(one.questions(PARTIAL)) == 1
+    one.say("##" + " " * 60)
+    # Two windows of noise are no speech.
+    assert len(one.questions(PARTIAL)) == 1
+    one.say("###")
+
+    assert [question.end_sample // 512 for question in one.questions(PARTIAL)] == [16, 141]
 
 
 def test_partials_can_be_switched_off_by_the_client(speaker: MakeSpeaker) -> None:
@@ -604,6 +656,74 @@ def test_what_was_told_stands_even_if_the_recogniser_fails(speaker: MakeSpeaker)
     assert one.one(FinalTranscription).text == "one two"
 
 
+# Drafts
+
+
+def draft_of(text: str) -> tuple[int, ...]:
+    """The tokens of the words, as the recogniser of the tests numbers them."""
+    return tuple(ord(letter) for letter in text if letter != " ")
+
+
+def test_the_first_question_about_an_utterance_has_no_draft(speaker: MakeSpeaker) -> None:
+    one = speaker(partials=False).say("#" * 16 + " " * 4)
+
+    assert one.questions(FINAL)[0].draft == ()
+
+
+def test_the_newest_hypothesis_is_the_draft_of_the_next_partial_and_of_the_final(speaker: MakeSpeaker) -> None:
+    one = speaker().say("#" * 16)
+    assert one.partial("turn in").draft == ()
+    one.say("#" * 8)
+    assert one.partial("turn on the").draft == draft_of("turn in")
+    one.say(" " * 4)
+
+    assert one.questions(FINAL)[0].draft == draft_of("turn on the")
+
+
+def test_a_draft_begins_with_what_is_forced(speaker: MakeSpeaker) -> None:
+    one = speaker()
+    commit(one, "one two three four five")
+    one.say("#" * 7)
+    request = one.questions(PARTIAL)[-1]
+
+    assert request.prefix == draft_of("onetwo")
+    assert request.draft == draft_of("onetwothreefourfive")
+    one.say(" " * 4)
+    one.final("wrong all of it")
+    forced = one.questions(FINAL)[0]
+    assert (forced.prefix, forced.draft) == (request.prefix, request.draft)
+
+
+def test_what_an_utterance_said_is_no_draft_of_the_next_one(speaker: MakeSpeaker) -> None:
+    one = speaker().say("#" * 16)
+    one.partial("good night")
+    one.flush()
+    one.final("good night")
+    one.asked.clear()
+    one.say(" " * 10 + "#" * 20)
+
+    assert [question.draft for question in one.questions(PARTIAL)] == [()]
+
+
+def test_a_cut_is_searched_with_the_last_hypothesis_for_a_draft_and_leaves_none_of_what_it_settles(
+    speaker: MakeSpeaker,
+) -> None:
+    one, asked = speaker(), []
+
+    def answer(request: Any) -> str:
+        asked.append(request)
+        return words_of(request)
+
+    long_speech(one, 500, answer)
+    whole = next(request for request in asked if request.urgency is CUT)
+    assert whole.draft == draft_of(words_of(asked[asked.index(whole) - 1]))
+    behind = [request for request in asked if request.start_sample > 0]
+    assert sum(len(request.draft) > 0 for request in behind) > 2
+    for request in behind:
+        drafted = "".join(map(chr, request.draft)).replace("w", " w").split()
+        assert set(drafted) <= set(words_of(request).split())
+
+
 # Interruption
 
 
@@ -642,6 +762,16 @@ def test_a_short_noise_does_not_interrupt(speaker: MakeSpeaker, sound: str) -> N
 
     assert "interruption" not in one.told
     assert not one.session.take_interruption()
+
+
+def test_speech_that_a_flush_has_ended_does_not_add_up_with_a_noise_behind_it(speaker: MakeSpeaker) -> None:
+    one = speaker(partials=False)
+    play(one)
+    one.say("##")
+    one.flush()
+    one.say("     #    ")
+
+    assert "interruption" not in one.told
 
 
 def test_nothing_is_interrupted_when_nothing_plays(speaker: MakeSpeaker) -> None:
@@ -799,6 +929,21 @@ def test_words_are_not_cut_off_where_nothing_is_heard_before_any_candidate(speak
     one.say(" " * 4)
 
     assert one.questions(FINAL)[0].start_sample == 0
+
+
+def test_no_cut_is_looked_for_in_audio_that_had_to_give_way_to_a_long_gap(speaker: MakeSpeaker) -> None:
+    one = speaker(partials=False).say("#" * 374)
+    one.holds_detections = True
+    one.say("###")
+    one.session.receive_gap(2000, one.now)
+    one.holds_detections = False
+    one.detect(one.detects[-1])
+    one.pump()
+
+    assert one.questions(CUT) == []
+    one.final("what was left")
+    one.judge(1.0)
+    assert one.told == ["speechStart", "speechEnd", "finalTranscription", "turnComplete"]
 
 
 def test_what_a_cut_settles_keeps_the_spelling_that_was_told(speaker: MakeSpeaker) -> None:
