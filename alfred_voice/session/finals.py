@@ -9,7 +9,7 @@ from alfred_voice.errors import AlfredVoiceError
 from alfred_voice.events import ErrorRaised, Event, FinalTranscription, TurnCompleted
 from alfred_voice.results import Transcript
 from alfred_voice.session.detector import SAMPLES_PER_MS
-from alfred_voice.session.hypothesis import starts_with, text_of
+from alfred_voice.session.hypothesis import Hypothesis, starts_with, text_of
 from alfred_voice.session.intake import Intake
 from alfred_voice.session.options import SttOptions
 from alfred_voice.session.recognition import Recognition
@@ -51,15 +51,13 @@ class Finals:
         """Take the answer to the present question; returns the next one when it contradicts what has been told."""
         hypothesis = utterance.hypothesis
         pieces = transcript.pieces
-        if starts_with(pieces, hypothesis.stable):
-            pieces = hypothesis.spelled(pieces)
-        elif not request.prefix and hypothesis.prefix:
-            utterance.final_request = self._recognition.forced_final(request, utterance, now)
-            return utterance.final_request
-        else:
+        if not starts_with(pieces, hypothesis.stable):
+            if not request.prefix and hypothesis.prefix:
+                utterance.final_request = self._recognition.forced_final(request, utterance, now)
+                return utterance.final_request
             # An engine that cannot be forced, or does not obey: what has been told stands.
-            pieces = hypothesis.stable + pieces[len(hypothesis.stable) :]
-        utterance.final = replace(transcript, pieces=pieces, text=text_of(pieces)) if pieces else transcript
+            transcript = replace(transcript, pieces=hypothesis.stable + pieces[len(hypothesis.stable) :])
+        utterance.final = _spelled(transcript, hypothesis)
         return None
 
     def receive_failure(
@@ -105,6 +103,8 @@ class Finals:
         if failure is not None:
             message = f"the utterance could not be recognised: {failure}"
             events.append(ErrorRaised(failure.code, message, fatal=False))
+        # Words may have been committed since the answer came, which counts as a hypothesis while the utterance is open.
+        final = _spelled(final, utterance.hypothesis)
         events.append(self._final_event(utterance, utterance.whole(final), at_ms, latency_ms))
         if self._settings.turns:
             events.append(
@@ -127,3 +127,11 @@ class Finals:
             processing_ms=whole.processing_ms,
             latency_ms=latency_ms,
         )
+
+
+def _spelled(transcript: Transcript, hypothesis: Hypothesis) -> Transcript:
+    """The transcript, which agrees with the committed words, with those spelled as they were committed."""
+    if not transcript.pieces:
+        return transcript
+    pieces = hypothesis.spelled(transcript.pieces)
+    return replace(transcript, pieces=pieces, text=text_of(pieces))

@@ -614,6 +614,20 @@ def test_committed_words_are_forced_on_later_partials_and_not_on_the_final(speak
     assert one.questions(FINAL)[0].prefix == ()
 
 
+def test_a_final_whose_answer_commits_words_spells_them_as_they_were_told(speaker: MakeSpeaker) -> None:
+    one = speaker()
+    for _ in range(3):
+        one.say("#" * 8 if one.asked else "#" * 16)
+        one.partial("One. two three four five")
+    one.say(" " * 4)
+    one.final("One, two three four five")
+    assert one.of(PartialTranscription)[-1].stable_text == "One. two"
+    one.say(" " * 4)
+    one.judge(1.0)
+
+    assert one.one(FinalTranscription).text == "One. two three four five"
+
+
 def test_a_final_that_contradicts_what_was_told_is_asked_for_again_with_it_forced(speaker: MakeSpeaker) -> None:
     one = speaker()
     commit(one, "one two three four five")
