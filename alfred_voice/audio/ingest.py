@@ -19,6 +19,14 @@ _FRAME_BYTES = FRAME_SAMPLES * 2
 class Ingest:
     """Decodes, mixes down, resamples and frames one client's audio; one per stream, not thread-safe."""
 
+    __slots__ = (
+        "_block_align",
+        "_framer",
+        "_is_house_format",
+        "_resampler",
+        "format",
+    )
+
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002  the field's word, here and on the wire
         self.format = format
         self._block_align = format.block_align
@@ -34,7 +42,7 @@ class Ingest:
     def usual_frame(self, data: Buffer) -> Int16 | None:
         """The frame that ``data`` is: of the usual client, who sends one at a time in our own format; None of others.
 
-        Nothing is computed or copied. What is answered has been taken and must not be fed again.
+        Nothing is computed, copied or noted: the data may as well be fed afterwards, instead.
         """
         if self._is_house_format and len(data) == _FRAME_BYTES and not self._framer.pending:
             return np.frombuffer(data, HOUSE_DTYPE)

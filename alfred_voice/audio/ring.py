@@ -19,6 +19,8 @@ class Ring:
     samples give way.
     """
 
+    __slots__ = ("_initial", "_samples", "end", "maximum", "start")
+
     def __init__(self, maximum: int, initial: int = INITIAL_SAMPLES) -> None:
         if min(initial, maximum) < 1:
             raise ValueError(f"expected at least 1 sample, got initial {initial} and maximum {maximum}")
@@ -26,18 +28,10 @@ class Ring:
         self.maximum = maximum
         self._initial = initial
         self._samples: Int16 = np.empty(initial, dtype=np.int16)
-        self._start = 0
-        self._end = 0
-
-    @property
-    def start(self) -> int:
-        """Index of the oldest sample held."""
-        return self._start
-
-    @property
-    def end(self) -> int:
+        self.start = 0
+        """Index of the oldest sample held. Like the end, to be read only: properties would cost more than the rest."""
+        self.end = 0
         """Index that the next sample will have."""
-        return self._end
 
     @property
     def nbytes(self) -> int:
@@ -46,22 +40,22 @@ class Ring:
 
     def append(self, samples: Int16) -> None:
         """Take the next samples of the stream: int16, shape (n,), any n."""
-        n, size, end = len(samples), len(self._samples), self._end
+        n, size, end = len(samples), len(self._samples), self.end
         at = end % size
         # The usual frame fits where it is to go: this runs 50 times a second for every session.
-        if at + n <= size and end - self._start + n <= size:
+        if at + n <= size and end - self.start + n <= size:
             self._samples[at : at + n] = samples
-            self._end = end + n
+            self.end = end + n
             return
         self._make_room(n)
         kept = samples[max(0, len(samples) - len(self._samples)) :]
-        first = self._end + len(samples) - len(kept)
+        first = self.end + len(samples) - len(kept)
         at = first % len(self._samples)
         straight = min(len(kept), len(self._samples) - at)
         self._samples[at : at + straight] = kept[:straight]
         if straight < len(kept):
             self._samples[: len(kept) - straight] = kept[straight:]
-        self._end += len(samples)
+        self.end += len(samples)
 
     def skip(self, n: int) -> None:
         """Count ``n`` samples that were lost; they read as silence."""
@@ -70,7 +64,7 @@ class Ring:
         # What cannot be held any more need not be written.
         unwritten = max(0, n - self.maximum)
         if unwritten:
-            self._start = self._end = self._end + unwritten
+            self.start = self.end = self.end + unwritten
         self.append(np.zeros(n - unwritten, dtype=np.int16))
 
     def read(self, start: int, end: int) -> Int16:
@@ -79,8 +73,8 @@ class Ring:
         Raises:
             ValueError: not all of them are held.
         """
-        if not self._start <= start <= end <= self._end:
-            raise ValueError(f"expected a span within {self._start} to {self._end}, got {start} to {end}")
+        if not self.start <= start <= end <= self.end:
+            raise ValueError(f"expected a span within {self.start} to {self.end}, got {start} to {end}")
         return self._copy(start, end, end - start)
 
     def view(self, start: int, end: int) -> Int16:
@@ -93,25 +87,25 @@ class Ring:
         """
         size = len(self._samples)
         at = start % size
-        if self._start <= start <= end <= self._end and at + end - start <= size:
+        if self.start <= start <= end <= self.end and at + end - start <= size:
             return self._samples[at : at + end - start]
         return self.read(start, end)
 
     def discard(self, before: int) -> None:
         """Let go of all samples before index ``before``; what was never held is no error."""
-        if before > self._start:
-            self._start = min(before, self._end)
+        if before > self.start:
+            self.start = min(before, self.end)
         size = len(self._samples)
-        if size > self._initial and (self._end - self._start) * 4 <= size:
-            self._resize(self._fitting((self._end - self._start) * 2))
+        if size > self._initial and (self.end - self.start) * 4 <= size:
+            self._resize(self._fitting((self.end - self.start) * 2))
 
     def _make_room(self, n: int) -> None:
-        needed = self._end - self._start + n
+        needed = self.end - self.start + n
         if needed <= len(self._samples):
             return
         capacity = self._fitting(needed)
         # At the maximum the oldest give way; after a very long append that is all there was.
-        self._start = max(self._start, self._end + n - capacity)
+        self.start = max(self.start, self.end + n - capacity)
         if capacity != len(self._samples):
             self._resize(capacity)
 
@@ -123,8 +117,8 @@ class Ring:
         return min(capacity, self.maximum)
 
     def _resize(self, capacity: int) -> None:
-        kept_from = min(self._start, self._end)
-        held = self._copy(kept_from, self._end, self._end - kept_from)
+        kept_from = min(self.start, self.end)
+        held = self._copy(kept_from, self.end, self.end - kept_from)
         self._samples = np.empty(capacity, dtype=np.int16)
         at = kept_from % capacity
         straight = min(len(held), capacity - at)

@@ -19,7 +19,7 @@ from alfred_voice.config import Config
 from alfred_voice.models.engine import WINDOW_SAMPLES, Float32, VadEngine
 from alfred_voice.models.onnx import Session, open_session
 from alfred_voice.models.silero import CONTEXT_SAMPLES
-from alfred_voice.models.silero_network import HIDDEN
+from alfred_voice.models.silero_weights import HIDDEN
 from alfred_voice.models.store import Store
 
 

@@ -166,18 +166,33 @@ MOONSHINE_PACKAGE = Package("moonshine-voice", "0.0.55", 88_378_725, "manylinux_
 """The last version that carries the weights of tiny-en."""
 PIPECAT_PACKAGE = Package("pipecat-ai", "1.14.0", 12_109_725)
 
+
+def _make_lean_silero(source: Path, target: Path) -> None:
+    """Rebuild the detector's graph; what that takes is imported by whoever does it."""
+    from alfred_voice.models.silero_graph import write_lean_graph
+
+    write_lean_graph(source / SILERO_STOCK, target / "silero.lean.onnx")
+
+
+SILERO_STOCK = "silero_vad_op18_ifless.onnx"
+"""The file of the detector that its weights are read from."""
+
+LEAN_SILERO = Derived(version="1", sources=(SILERO_STOCK,), results=("silero.lean.onnx",), make=_make_lean_silero)
+"""The detector's graph with the published weights, as this house runs it."""
+
 SILERO_VAD = Model(
     id="silero-vad",
     version="6.2",
     description="Voice activity detector, 16 kHz and 8 kHz",
     licence="MIT",
     memory_mb=17,
+    derived=LEAN_SILERO,
     files=_members(
         SILERO_PACKAGE,
         "silero_vad/data",
         (
             (
-                "silero_vad_op18_ifless.onnx",
+                SILERO_STOCK,
                 2_845_718,
                 "7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28",
             ),

@@ -3,7 +3,7 @@
 The network (v5 and v6) hears 512 new samples with the 64 before them and carries the two vectors
 of an LSTM from window to window (snakers4/silero-vad, utils_vad.py). One row of :class:`SileroStates`
 holds these for one session; a step gathers the rows of a batch, runs the network once, and puts
-the rows back. How the network is computed: :mod:`alfred_voice.models.silero_network`.
+the rows back. How the network is computed: :mod:`alfred_voice.models.silero_graph`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from alfred_voice.errors import EngineFailure
+from alfred_voice.errors import EngineFailure, ModelMissing
+from alfred_voice.models.catalog import LEAN_SILERO
 from alfred_voice.models.engine import WINDOW_SAMPLES, Float32
-from alfred_voice.models.onnx_constants import float_constants
-from alfred_voice.models.silero_network import HEARD_SAMPLES, HIDDEN, LARGEST_BATCH, SileroNetwork, SileroWeights
+from alfred_voice.models.onnx import Session, open_session
+from alfred_voice.models.silero_weights import HEARD_SAMPLES, HIDDEN
 
 
 CONTEXT_SAMPLES = 64
 """4 ms; the end of the previous window, heard again before the next."""
+LARGEST_BATCH = 256
+"""Rows in one call of the graph; more would win nothing and take more memory for good."""
+_LEAN_GRAPH = LEAN_SILERO.results[0]
+_OUTPUTS = ("probability", "new_output", "new_cell")
 
 
 def row_index(rows: Sequence[int], capacity: int) -> NDArray[np.intp]:
@@ -82,9 +87,32 @@ class SileroStates:
 class Network(Protocol):
     """What computes one window of each row."""
 
-    def run(self, heard: Float32, output: Float32, cell: Float32) -> Float32:
-        """See :meth:`SileroNetwork.run`."""
+    def run(self, heard: Float32, output: Float32, cell: Float32) -> tuple[Float32, Float32, Float32]:
+        """The probability of speech in one window of each row, and the LSTM's new output and cell.
+
+        Args:
+            heard: float32, shape (rows, 576): context and window, 16 kHz, [-1, 1); at most 256 rows.
+            output: float32, shape (rows, 128): the LSTM's output.
+            cell: float32, shape (rows, 128): its cell.
+
+        Returns:
+            float32, shapes (rows,), (rows, 128), (rows, 128).
+        """
         ...
+
+
+class LeanNetwork:
+    """The graph of :mod:`alfred_voice.models.silero_graph`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def run(self, heard: Float32, output: Float32, cell: Float32) -> tuple[Float32, Float32, Float32]:
+        """See :meth:`Network.run`."""
+        probability, new_output, new_cell = self._session.run(
+            {"heard": heard, "output": output, "cell": cell}, _OUTPUTS
+        )
+        return probability, new_output, new_cell
 
 
 class SileroVad:
@@ -98,13 +126,18 @@ class SileroVad:
 
     @classmethod
     def load(cls, path: Path) -> SileroVad:
-        """With the weights of the stock graph at ``path``.
+        """With the weights of the stock graph at ``path``, out of which the lean one is made unless it is there.
 
         Raises:
             ModelMissing: there is no such file.
             ModelCorrupt: it is not that graph.
         """
-        return cls(SileroNetwork(SileroWeights.of(float_constants(path))))
+        if not path.is_file():
+            raise ModelMissing(f"No model file at {path}")
+        with LEAN_SILERO.opened(path.parent) as folder:
+            # Its shapes vary with the batch, but they are small, and taking memory anew for each step is a third of
+            # the time.
+            return cls(LeanNetwork(open_session(folder / _LEAN_GRAPH, keeps_memory=True)))
 
     def new_states(self, capacity: int) -> SileroStates:
         """Recurrent state of up to ``capacity`` sessions, one row each, all fresh."""
@@ -153,6 +186,5 @@ class SileroVad:
         heard = self._heard[:rows]
         heard[:, :CONTEXT_SAMPLES] = states.context[index]
         heard[:, CONTEXT_SAMPLES:] = windows
-        output, cell = states.state[0, index], states.state[1, index]
-        probability[:rows] = self._network.run(heard, output, cell)
+        probability[:rows], output, cell = self._network.run(heard, states.state[0, index], states.state[1, index])
         return output, cell

@@ -96,6 +96,11 @@ class Dispatch:
 
     def _advance(self, stream: Stream, now: float) -> None:
         try:
+            # Nearly all that is ever to be done, at a third of the price.
+            detection = stream.next_detection()
+            if detection is not None:
+                self.detect_queue.add(Job(stream, detection, now))
+                return
             requests = stream.advance(now)
         except Exception as error:  # noqa: BLE001  the border of one session: its fault must not touch the others
             self._end_faulty(stream, error)

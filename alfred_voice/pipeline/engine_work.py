@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.clock import Clock
@@ -33,12 +34,23 @@ class DetectWork:
         Returns:
             For each job the probability of speech in each of its windows.
         """
-        self._make_room(max(job.stream.row for job in jobs))
-        fresh = [job.stream.row for job in jobs if job.request.fresh]
+        rows: list[int] = []
+        windows: list[NDArray[np.int16]] = []
+        fresh: list[int] = []
+        most = 1
+        for job in jobs:
+            row, request = job.stream.row, job.request
+            rows.append(row)
+            windows.append(request.windows)
+            if request.fresh:
+                fresh.append(row)
+            if len(request.arrivals) > most:
+                most = len(request.arrivals)
+        self._make_room(max(rows))
         if fresh:
             self._states.reset(fresh)
-        if all(len(job.request.windows) == 1 for job in jobs):
-            return [[probability] for probability in self._step(jobs, 0)]
+        if most == 1:
+            return [[probability] for probability in self._judge(rows, windows)]
         answers: list[list[float]] = [[] for _ in jobs]
         left = list(zip(jobs, answers, strict=True))
         turn = 0
@@ -51,9 +63,12 @@ class DetectWork:
 
     def _step(self, jobs: Sequence[Job[DetectRequest]], turn: int) -> list[float]:
         """The probability of speech in each job's window number ``turn``."""
-        windows = np.concatenate([job.request.windows[turn] for job in jobs]).reshape(len(jobs), -1)
-        probabilities = self._engine.step(self._states, [job.stream.row for job in jobs], to_float(windows))
-        answer: list[float] = probabilities.tolist()
+        windows = [job.request.windows[turn : turn + 1] for job in jobs]
+        return self._judge([job.stream.row for job in jobs], windows)
+
+    def _judge(self, rows: Sequence[int], windows: Sequence[NDArray[np.int16]]) -> list[float]:
+        """The probability of speech in one window of each row; each int16, shape (1, 512)."""
+        answer: list[float] = self._engine.step(self._states, rows, to_float(np.concatenate(windows))).tolist()
         return answer
 
     def _make_room(self, row: int) -> None:

@@ -39,15 +39,22 @@ class StopMark:
 class Inbox:
     """Frames in order, with marks between them. The bound is kept by whoever puts: see :attr:`has_room`."""
 
+    __slots__ = (
+        "_most_frames",
+        "frames",
+        "items",
+    )
+
     def __init__(self, most_frames: int) -> None:
         self._most_frames = most_frames
-        self._items: deque[Arrived | FlushMark | StopMark] = deque()
+        self.items: deque[Arrived | FlushMark | StopMark] = deque()
+        """What waits, in order; to be looked at only."""
         self.frames = 0
         """Frames that wait."""
 
     def __bool__(self) -> bool:
         """Whether anything waits, be it a mark."""
-        return bool(self._items)
+        return bool(self.items)
 
     def has_room(self, frames: int = 1) -> bool:
         """Whether so many more frames may wait."""
@@ -56,27 +63,27 @@ class Inbox:
     @property
     def next_is_mark(self) -> bool:
         """Whether a mark comes next."""
-        return bool(self._items) and not isinstance(self._items[0], Arrived)
+        return bool(self.items) and not isinstance(self.items[0], Arrived)
 
     def put(self, item: Arrived | FlushMark | StopMark) -> None:
         """Let a frame or a mark wait."""
-        self._items.append(item)
+        self.items.append(item)
         self.frames += isinstance(item, Arrived)
 
     def take(self) -> Arrived | FlushMark | StopMark:
         """What came first."""
-        item = self._items.popleft()
+        item = self.items.popleft()
         self.frames -= isinstance(item, Arrived)
         return item
 
     def waited_s(self, now: float) -> float:
         """How long the oldest frame has waited."""
-        return now - next((item.at for item in self._items if isinstance(item, Arrived)), now)
+        return now - next((item.at for item in self.items if isinstance(item, Arrived)), now)
 
     def drop_quiet(self, keep: int) -> int:
         """Drop the oldest frames but ``keep``, as long as nobody speaks in them and no mark stands before them."""
         dropped = 0
-        while self.frames > keep and _is_quiet(self._items[0]):
+        while self.frames > keep and _is_quiet(self.items[0]):
             self.take()
             dropped += 1
         return dropped
@@ -84,7 +91,7 @@ class Inbox:
     def clear(self) -> int:
         """Let go of everything; returns how many frames were lost with it."""
         lost, self.frames = self.frames, 0
-        self._items.clear()
+        self.items.clear()
         return lost
 
 

@@ -52,6 +52,30 @@ class StreamParts:
 class Stream:
     """One session, from its opening to the moment when all its events have been taken."""
 
+    __slots__ = (
+        "_account",
+        "_changed",
+        "_clock",
+        "_decisions",
+        "_fault",
+        "_inbox",
+        "_now",
+        "_outbox",
+        "_voice",
+        "_waiters",
+        "_wake",
+        "end_reason",
+        "last_active",
+        "last_audio",
+        "opened_at",
+        "row",
+        "session",
+        "session_id",
+        "settings",
+        "stopped_at",
+        "transport",
+    )
+
     def __init__(self, parts: StreamParts) -> None:
         self.settings: SessionSettings = parts.session.settings
         self.session_id = self.settings.session_id
@@ -67,6 +91,7 @@ class Stream:
         self._inbox = Inbox(parts.queue_frames)
         self._decisions: dict[tuple[type, int], Request] = {}
         self._changed = asyncio.Event()
+        self._waiters = 0
         self._outbox = parts.outbox
         self._account = Account(parts.metrics)
         self._voice = parts.voice(self._tell_of_speech)
@@ -84,21 +109,26 @@ class Stream:
         Raises:
             SessionEnded: the session has been told to stop.
         """
-        if self.stopped_at is not None:
+        if not self.put_now(frame):
             self._check_open()
-        self.last_active = self.last_audio = now = self._now()
-        session = self.session
-        if self._inbox or not session.has_appetite:
+            self.last_audio = now = self._now()
             self._inbox.put(Arrived(frame, now))
             self._wake(self)
-            return
-        # The usual frame: nothing waits before it, and every second one completes no window.
+
+    def put_now(self, frame: Int16) -> bool:
+        """Take a frame as :meth:`put` does, if nothing has to wait; otherwise answer False and leave it."""
+        session = self.session
+        if self._inbox.items or self.stopped_at is not None or not session.has_appetite:
+            return False
+        self.last_audio = now = self._now()
         try:
-            session.receive_frame(frame, now)
+            has_question = session.receive_frame(frame, now)
         except Exception as error:  # noqa: BLE001  raised again where faults of sessions are dealt with
-            self._fault = error
-        if self._fault is not None or session.has_question:
+            self._fault, has_question = error, True
+        # Nearly every second frame completes no window.
+        if has_question:
             self._wake(self)
+        return True
 
     def has_room(self, frames: int = 1) -> bool:
         """Whether so many more frames may wait."""
@@ -197,6 +227,12 @@ class Stream:
 
     # From the pipeline
 
+    def next_detection(self) -> DetectRequest | None:
+        """The question to the detector, when that is all there is to do, as is usual; otherwise see :meth:`advance`."""
+        if self._inbox.items or self._fault is not None:
+            return None
+        return self.session.next_detection()
+
     def advance(self, now: float) -> list[Request]:
         """Give the session the frames it can use now; returns the questions that come of it."""
         if self.ended:
@@ -268,8 +304,9 @@ class Stream:
         if session.receive_detection(request, answer, now):
             self._heed_interruption()
             return True
-        self._changed.set()
-        return session.has_question or bool(self._inbox)
+        if self._waiters:
+            self._changed.set()
+        return session.has_question or len(self._inbox.items) > 0
 
     def receive(
         self,
@@ -345,7 +382,7 @@ class Stream:
 
     def idle_s(self, now: float) -> float:
         """How long neither side has had anything to say: no audio, no message, no speech of the daemon's."""
-        return 0.0 if self._voice.is_speaking else now - self.last_active
+        return 0.0 if self._voice.is_speaking else now - max(self.last_active, self.last_audio)
 
     def status(self) -> dict[str, Any]:
         """State, counters, ages and latencies, for people and tools."""
@@ -413,9 +450,13 @@ class Stream:
         self._changed.set()
 
     async def _until(self, holds: Callable[[], bool]) -> None:
-        while not holds():
-            self._changed.clear()
-            await self._changed.wait()
+        self._waiters += 1
+        try:
+            while not holds():
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._waiters -= 1
 
 
 def _is_partial(request: Request) -> bool:

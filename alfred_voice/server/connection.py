@@ -180,6 +180,15 @@ class _Writer:
 class _Reader:
     """Carries out what the client sends while the session is open."""
 
+    __slots__ = (
+        "_first",
+        "_ingest",
+        "_max_message_bytes",
+        "_mode",
+        "_socket",
+        "_stream",
+    )
+
     def __init__(self, socket: AudioSocket, mode: Mode, opened: Opened) -> None:
         self._socket = socket
         self._mode = mode
@@ -225,13 +234,12 @@ class _Reader:
     def _hear_now(self, data: bytes) -> bool:
         """Put a message of audio into the session, if that can be done at once; what cannot goes to :meth:`_hear`."""
         stream = self._stream
+        frame = self._ingest.usual_frame(data)
+        if frame is not None and stream.put_now(frame):
+            return True
         if len(data) > DIRECT_BYTES or not stream.has_room(DIRECT_FRAMES) or stream.stopped_at is not None:
             return False
         try:
-            usual = self._ingest.usual_frame(data)
-            if usual is not None:
-                stream.put(usual)
-                return True
             for frame in self._ingest.feed(data):
                 stream.put(frame)
         except AlfredVoiceError as error:

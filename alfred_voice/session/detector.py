@@ -49,6 +49,18 @@ class Change(IntEnum):
 class SpeechDetector:
     """The state machine of one session; samples are counted on the session's clock."""
 
+    __slots__ = (
+        "_dip_start",
+        "_min_silence",
+        "_min_windows",
+        "_negative",
+        "_threshold",
+        "onset",
+        "silence_start",
+        "state",
+        "voiced_windows",
+    )
+
     def __init__(self, options: VadOptions) -> None:
         self._threshold = options.threshold
         self._negative = options.lower_threshold

@@ -33,12 +33,26 @@ class Intake:
     answer is there, :meth:`mark_judged`; then :meth:`take_windows` again.
     """
 
+    __slots__ = (
+        "_complete",
+        "_ring",
+        "_taken",
+        "_waiting",
+        "arrivals",
+        "dropped",
+        "gaps",
+        "judged_samples",
+        "processed",
+        "received",
+    )
+
     def __init__(self, max_samples: int) -> None:
         self._ring = Ring(max_samples)
         self.arrivals: deque[float] = deque()
         """When each complete window came that nobody has taken yet."""
         self._waiting: deque[JudgedFrame] = deque()
-        self._gaps: deque[tuple[int, int]] = deque()
+        self.gaps: deque[tuple[int, int]] = deque()
+        """First sample and end of each stretch that was lost and has not been gone over."""
         self._taken = 0
         # One past the last window whose arrival has been noted.
         self._complete = 0
@@ -74,8 +88,11 @@ class Intake:
         ring.append(frame)
         self._waiting.append((self.received, start, now))
         self.received += 1
-        if self._complete + WINDOW_SAMPLES <= start + FRAME_SAMPLES:
-            self._note_arrival(now)
+        complete = self._complete + WINDOW_SAMPLES
+        # A frame is shorter than a window and completes one at most.
+        if complete <= start + FRAME_SAMPLES:
+            self._complete = complete
+            self.arrivals.append(now)
 
     def receive_gap(self, frames: int, now: float) -> None:
         """Note that ``frames`` frames were dropped before they got here: silence that nobody judges."""
@@ -83,7 +100,7 @@ class Intake:
         self._ring.skip(frames * FRAME_SAMPLES)
         self.received += frames
         self.dropped += frames
-        self._gaps.append((start, self._ring.end))
+        self.gaps.append((start, self._ring.end))
         self._note_arrival(now)
 
     def receive_loss(self, frames: int) -> None:
@@ -108,23 +125,30 @@ class Intake:
         count = min(most, len(self.arrivals))
         if count == 0 or self.next_is_gap:
             return None
-        first = self._taken
-        if self._gaps:
-            count = min(count, max(1, (self._gaps[0][0] - first) // WINDOW_SAMPLES))
-        self._taken = first + count * WINDOW_SAMPLES
-        windows = self._view_filled(first, self._taken).reshape(count, WINDOW_SAMPLES)
-        next_arrival = self.arrivals.popleft
-        arrivals = (next_arrival(),) if count == 1 else tuple(next_arrival() for _ in range(count))
+        if self.gaps:
+            count = min(count, max(1, (self.gaps[0][0] - self._taken) // WINDOW_SAMPLES))
+        return self._taken_windows(tuple(self.arrivals.popleft() for _ in range(count)), fresh)
+
+    def take_all_windows(self, *, fresh: bool) -> DetectRequest:
+        """Hand out all windows: there must be one, and no gap."""
+        arrivals = tuple(self.arrivals)
+        self.arrivals.clear()
+        return self._taken_windows(arrivals, fresh)
+
+    def _taken_windows(self, arrivals: tuple[float, ...], fresh: bool) -> DetectRequest:
+        first, count = self._taken, len(arrivals)
+        self._taken = end = first + count * WINDOW_SAMPLES
+        windows = self._view_filled(first, end).reshape(count, WINDOW_SAMPLES)
         return DetectRequest(windows, first // WINDOW_SAMPLES, arrivals, fresh)
 
     @property
     def next_is_gap(self) -> bool:
         """Whether the next window lies wholly in a gap, so that no model need look at it."""
-        if not self._gaps:
+        if not self.gaps:
             return False
-        while self._gaps and self._gaps[0][1] < self._taken + WINDOW_SAMPLES:
-            self._gaps.popleft()
-        return bool(self._gaps) and bool(self.arrivals) and self._gaps[0][0] <= self._taken
+        while self.gaps and self.gaps[0][1] < self._taken + WINDOW_SAMPLES:
+            self.gaps.popleft()
+        return bool(self.gaps) and bool(self.arrivals) and self.gaps[0][0] <= self._taken
 
     def take_gap_window(self) -> tuple[int, float]:
         """Take the next window, which lies in a gap: its first sample and when it came."""
@@ -143,15 +167,15 @@ class Intake:
         self.processed += len(judged)
         return judged
 
-    def mark_silent(self, window_start: int, kept: int) -> None:
-        """Note that one window is silence in which nobody is interested, and forget all but ``kept`` samples."""
+    def mark_silent(self, end: int, kept: int) -> None:
+        """Note that the windows up to ``end`` are silence, and forget all but ``kept`` samples."""
         waiting = self._waiting
-        judged = self.judged_samples = window_start + WINDOW_SAMPLES
-        last_start = judged - FRAME_SAMPLES
+        self.judged_samples = end
+        last_start = end - FRAME_SAMPLES
         while waiting and waiting[0][1] <= last_start:
             waiting.popleft()
             self.processed += 1
-        self._ring.discard(judged - kept)
+        self._ring.discard(end - kept)
 
     def read(self, start: int, end: int) -> NDArray[np.int16]:
         """A copy of the audio from ``start`` up to ``end``, or to where it begins and ends."""

@@ -25,6 +25,23 @@ class Listener:
     :meth:`take_events`.
     """
 
+    __slots__ = (
+        "_detector",
+        "_events",
+        "_finals",
+        "_floor",
+        "_intake",
+        "_open",
+        "_options",
+        "_requests",
+        "_shows_partials",
+        "_speech_start",
+        "_turns",
+        "recognition",
+        "speech_samples",
+        "utterances",
+    )
+
     def __init__(self, options: SessionOptions, settings: SessionSettings, intake: Intake) -> None:
         self.recognition = Recognition(options.stt, settings)
         self.utterances = 0

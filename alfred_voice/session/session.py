@@ -47,10 +47,31 @@ MOST_OWED_FINALS = 2
 class Session:
     """One speaker, from the first frame to ``sessionEnded``."""
 
+    __slots__ = (
+        "_arrivals",
+        "_barge_in",
+        "_detect_is_out",
+        "_end_reason",
+        "_events",
+        "_flushes",
+        "_freshness",
+        "_intake",
+        "_interrupted",
+        "_listener",
+        "_pre_roll",
+        "_requests",
+        "_silent_below",
+        "_wants_frames",
+        "is_over",
+        "playout",
+        "settings",
+    )
+
     def __init__(self, settings: SessionSettings, options: SessionOptions, playout: Playout) -> None:
         self.settings = settings
         self.playout = playout
         self._intake = Intake(2 * options.stt.max_window_ms * SAMPLES_PER_MS + TURN_SAMPLES)
+        self._arrivals = self._intake.arrivals
         self._listener = Listener(options, settings, self._intake)
         self._barge_in = BargeIn(options.interruption)
         self._freshness = Freshness(options.vad.reset_after_ms)
@@ -67,9 +88,10 @@ class Session:
 
     # What comes in
 
-    def receive_frame(self, frame: NDArray[np.int16], now: float) -> None:
-        """Take a 20 ms frame: int16, shape (320,), 16 kHz."""
+    def receive_frame(self, frame: NDArray[np.int16], now: float) -> bool:
+        """Take a 20 ms frame: int16, shape (320,), 16 kHz. Answers :attr:`has_question`."""
         self._intake.receive_frame(frame, now)
+        return not self._detect_is_out and len(self._arrivals) > 0
 
     def receive_gap(self, frames: int, now: float) -> None:
         """Note that frames were dropped on their way here; the clock goes on over them."""
@@ -96,9 +118,11 @@ class Session:
         start = request.first_window * WINDOW_SAMPLES
         if self._is_calm and max(probabilities) < self._silent_below:
             # The usual windows of a session that listens: nothing goes on, and nothing begins.
-            for probability, arrival in zip(probabilities, request.arrivals, strict=True):
-                self._pass_silence(start, probability, arrival)
+            for probability in probabilities:
                 start += WINDOW_SAMPLES
+                self._freshness.receive(probability, start, is_idle=True)
+            self._barge_in.receive_silence(request.arrivals[-1])
+            self._intake.mark_silent(start, self._pre_roll)
             return False
         for index, (probability, arrival) in enumerate(zip(probabilities, request.arrivals, strict=True)):
             self._receive_window(start + index * WINDOW_SAMPLES, float(probability), arrival, now)
@@ -161,6 +185,22 @@ class Session:
         requests, self._requests = self._requests, []
         return requests
 
+    def next_detection(self) -> DetectRequest | None:
+        """The next question to the detector when nothing else is to be done, as is usual; it is asked once.
+
+        None means no more than that :meth:`take_requests` has to be asked.
+        """
+        waiting = len(self._arrivals)
+        if self._detect_is_out or waiting == 0 or self._flushes or self._requests or self._events or self.is_over:
+            return None
+        if waiting >= CATCH_UP_WINDOWS or self._intake.gaps:
+            return None
+        self._detect_is_out = True
+        fresh = self._freshness.is_due
+        if fresh:
+            self._freshness.note_taken()
+        return self._intake.take_all_windows(fresh=fresh)
+
     def _advance(self, now: float) -> bool:
         """Do the next thing on the way through what came in; False when that is a question, or there is none."""
         most = CATCH_UP_WINDOWS
@@ -197,12 +237,12 @@ class Session:
     @property
     def has_question(self) -> bool:
         """Whether a window waits that the detector could be asked about now."""
-        return not self._detect_is_out and len(self._intake.arrivals) > 0
+        return not self._detect_is_out and len(self._arrivals) > 0
 
     @property
     def has_appetite(self) -> bool:
         """Whether it makes sense to give more frames now: a few windows are enough for one question."""
-        return len(self._intake.arrivals) < CATCH_UP_WINDOWS
+        return len(self._arrivals) < CATCH_UP_WINDOWS
 
     @property
     def _must_wait(self) -> bool:
@@ -265,11 +305,6 @@ class Session:
     @property
     def _is_calm(self) -> bool:
         return self._listener.is_idle and not self._flushes and not self._wants_frames and not self.is_over
-
-    def _pass_silence(self, start: int, probability: float, arrival: float) -> None:
-        self._intake.mark_silent(start, self._pre_roll)
-        self._barge_in.receive_silence(arrival)
-        self._freshness.receive(probability, start + WINDOW_SAMPLES, is_idle=True)
 
     def _receive_window(self, start: int, probability: float, arrival: float, now: float) -> None:
         if self.is_over:

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from alfred_voice.errors import EngineFailure, ModelMissing
 from alfred_voice.models.engine import Float32
 from alfred_voice.models.onnx import Session, open_session
-from alfred_voice.models.silero import SileroStates, SileroVad
-from alfred_voice.models.silero_network import LARGEST_BATCH
+from alfred_voice.models.silero import LARGEST_BATCH, SileroStates, SileroVad
 from alfred_voice.models.store import Store
 
 
@@ -49,13 +48,12 @@ class Echo:
         self.fed: list[Float32] = []
         self.answer: Float32 | None = None
 
-    def run(self, heard: Float32, output: Float32, cell: Float32) -> Float32:
+    def run(self, heard: Float32, output: Float32, cell: Float32) -> tuple[Float32, Float32, Float32]:
         assert len(heard) <= LARGEST_BATCH
         self.fed.append(heard.copy())
-        output += 1
-        cell[:] = heard[:, 63, None]
         loudness: Float32 = np.abs(heard[:, 64:]).max(axis=1)
-        return loudness if self.answer is None else self.answer
+        new_cell: Float32 = np.repeat(heard[:, 63, None], cell.shape[1], axis=1)
+        return loudness if self.answer is None else self.answer, output + 1, new_cell
 
 
 @pytest.fixture

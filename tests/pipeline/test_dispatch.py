@@ -14,6 +14,7 @@ from alfred_voice.errors import EngineFailure
 from alfred_voice.events import ErrorRaised, FinalTranscription, SessionFinished
 from alfred_voice.models.engine import Float32
 from alfred_voice.models.scripted import ScriptedVad, ScriptedVadStates
+from alfred_voice.session.session import Session
 
 
 Int16 = NDArray[np.int16]
@@ -126,10 +127,14 @@ async def test_a_session_whose_logic_raises_ends_alone_with_an_error(
 ) -> None:
     faulty, other = house.open("faulty"), house.open("other")
 
-    def fault(*_: object) -> None:
-        raise ZeroDivisionError("a fault of the house")
+    sound = getattr(Session, method)
 
-    monkeypatch.setattr(faulty.session, method, fault)
+    def fault(session: Session, *arguments: object) -> object:
+        if session is faulty.session:
+            raise ZeroDivisionError("a fault of the house")
+        return sound(session, *arguments)
+
+    monkeypatch.setattr(Session, method, fault)
     for stream in (faulty, other):
         for frame in spoken(100, 600, 700):
             if not stream.ended:

@@ -1,4 +1,8 @@
+"""The detector's lean graph against its layers as they are defined; against the stock graph: test_silero."""
+
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +10,10 @@ from numpy.typing import NDArray
 
 from alfred_voice.errors import ModelCorrupt
 from alfred_voice.models.engine import Float32
-from alfred_voice.models.silero_network import LARGEST_BATCH, SileroNetwork, SileroWeights
+from alfred_voice.models.onnx import open_session
+from alfred_voice.models.silero import LARGEST_BATCH, LeanNetwork
+from alfred_voice.models.silero_graph import write_graph
+from alfred_voice.models.silero_weights import SileroWeights
 
 
 Float64 = NDArray[np.float64]
@@ -35,6 +42,12 @@ def constants() -> dict[str, Float32]:
     made["model.decoder.decoder.2.weight"] = drawn(1, 128, 1)
     made["model.decoder.decoder.2.bias"] = drawn(1)
     return made
+
+
+@pytest.fixture
+def network(constants: dict[str, Float32], tmp_path: Path) -> LeanNetwork:
+    write_graph(SileroWeights.of(constants), tmp_path / "lean.onnx")
+    return LeanNetwork(open_session(tmp_path / "lean.onnx", keeps_memory=True))
 
 
 def convolved(values: Float64, weight: Float32, bias: Float32, stride: int) -> Float64:
@@ -76,33 +89,43 @@ def by_definition(
 
 
 @pytest.mark.parametrize("rows", [1, 2, 17, LARGEST_BATCH])
-def test_each_row_is_computed_as_the_layers_are_defined(constants: dict[str, Float32], rows: int) -> None:
+def test_each_row_is_computed_as_the_layers_are_defined(
+    constants: dict[str, Float32], network: LeanNetwork, rows: int
+) -> None:
     heard, output, cell = drawn(rows, 576), drawn(rows, 128), drawn(rows, 128)
     expected = [by_definition(constants, *row) for row in zip(heard, output, cell, strict=True)]
-    probabilities = SileroNetwork(SileroWeights.of(constants)).run(heard, output, cell)
-    assert probabilities.dtype == np.float32
+    probabilities, output, cell = network.run(heard, output, cell)
+    assert (probabilities.dtype, probabilities.shape) == (np.float32, (rows,))
     np.testing.assert_allclose(probabilities, [row[0] for row in expected], rtol=0, atol=1e-6)
     np.testing.assert_allclose(output, [row[1] for row in expected], rtol=0, atol=1e-5)
     np.testing.assert_allclose(cell, [row[2] for row in expected], rtol=0, atol=1e-5)
 
 
-def test_what_was_computed_before_leaves_no_trace(constants: dict[str, Float32]) -> None:
-    network = SileroNetwork(SileroWeights.of(constants))
+def test_what_was_computed_before_leaves_no_trace(network: LeanNetwork) -> None:
     heard = drawn(3, 576)
     zeros = np.zeros((3, 128), np.float32)
-    first = network.run(heard, zeros.copy(), zeros.copy())
+    first = network.run(heard, zeros, zeros)
     network.run(drawn(200, 576) * 100, drawn(200, 128), drawn(200, 128))
-    np.testing.assert_array_equal(network.run(heard, zeros.copy(), zeros.copy()), first)
+    for got, expected in zip(network.run(heard, zeros, zeros), first, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert not zeros.any()
 
 
-def test_a_row_that_is_no_number_leaves_the_others_alone(constants: dict[str, Float32]) -> None:
-    network = SileroNetwork(SileroWeights.of(constants))
+def test_a_row_that_is_no_number_leaves_the_others_alone(network: LeanNetwork) -> None:
     heard, zeros = drawn(3, 576), np.zeros((3, 128), np.float32)
-    good = network.run(heard, zeros.copy(), zeros.copy())
+    good = network.run(heard, zeros, zeros)
     heard[1, 300] = np.nan
-    bad = network.run(heard, zeros.copy(), zeros.copy())
-    assert np.isnan(bad[1])
-    np.testing.assert_array_equal(bad[[0, 2]], good[[0, 2]])
+    bad = network.run(heard, zeros, zeros)
+    assert np.isnan(bad[0][1])
+    for got, expected in zip(bad, good, strict=True):
+        np.testing.assert_array_equal(got[[0, 2]], expected[[0, 2]])
+
+
+def test_the_same_weights_give_the_same_file(constants: dict[str, Float32], tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_graph(SileroWeights.of(constants), tmp_path / folder / "lean.onnx")
+    assert (tmp_path / "a/lean.onnx").read_bytes() == (tmp_path / "b/lean.onnx").read_bytes()
 
 
 @pytest.mark.parametrize("name", ["model.stft.forward_basis_buffer", "model.encoder.2.reparam_conv.weight",
