@@ -78,6 +78,8 @@ class Replayed:
     calls: tuple[Call, ...]
     superseded: int
     """Partials that were asked for and never answered: a newer one, or the final, took their place."""
+    judging_cpu_s: float
+    """Of the turn model."""
 
     @property
     def cpu_s(self) -> float:
@@ -112,6 +114,7 @@ class Replay:
         self._calls: list[Call] = []
         self._pending: list[tuple[Job[TranscribeRequest], Transcript]] = []
         self._done_at = 0.0
+        self._judging_cpu_s = 0.0
 
     def add(self, samples: Int16, starts_s: float = 0.0) -> None:
         """Let someone speak: int16, shape (n,), 16 kHz."""
@@ -134,7 +137,7 @@ class Replay:
                 _give(speaker, now)
             self._answer(now)
             tick += 1
-        return Replayed(tuple(self._speakers), tuple(self._calls), self._queue.superseded)
+        return Replayed(tuple(self._speakers), tuple(self._calls), self._queue.superseded, self._judging_cpu_s)
 
     def _answer(self, now: float) -> None:
         """Answer the detector's and the turn model's questions until there are none; queue those to the recogniser."""
@@ -146,7 +149,8 @@ class Replay:
                 if isinstance(request, TranscribeRequest):
                     self._queue.add(_job(speaker, request, now))
                 elif isinstance(request, JudgeRequest):
-                    (judgement,) = self._judge([_job(speaker, request, now)])
+                    (judgement,), effort = self._watch.time(partial(self._judge, [_job(speaker, request, now)]))
+                    self._judging_cpu_s += effort.cpu_s
                     speaker.session.receive_judgement(request, judgement, now)
             self._work_lane(now)
 

@@ -115,4 +115,4 @@ def test_in_silence_the_recogniser_is_not_asked() -> None:
 
 def test_nobody_says_nothing() -> None:
     result, _ = replayed()
-    assert result == Replayed((), (), 0)
+    assert result == Replayed((), (), 0, 0.0)

@@ -95,7 +95,8 @@ def test_each_row_is_computed_as_the_layers_are_defined(
     heard, output, cell = drawn(rows, 576), drawn(rows, 128), drawn(rows, 128)
     expected = [by_definition(constants, *row) for row in zip(heard, output, cell, strict=True)]
     probabilities, output, cell = network.run(heard, output, cell)
-    assert (probabilities.dtype, probabilities.shape) == (np.float32, (rows,))
+    assert probabilities.dtype == np.float32
+    assert probabilities.shape == (rows,)
     np.testing.assert_allclose(probabilities, [row[0] for row in expected], rtol=0, atol=1e-6)
     np.testing.assert_allclose(output, [row[1] for row in expected], rtol=0, atol=1e-5)
     np.testing.assert_allclose(cell, [row[2] for row in expected], rtol=0, atol=1e-5)
