@@ -259,6 +259,8 @@ async def stream(
             finally:
                 reader.cancel()
             heard.close_code = ws.close_code
+    # The transport is closed in a later turn of the loop, which must not be closed before.
+    await asyncio.sleep(0.05)
     return heard
 
 
