@@ -13,11 +13,7 @@ class Framer:
     Pieces that lie whole in what was fed are views of it: whoever feeds leaves the array alone after.
     """
 
-    __slots__ = (
-        "_pending",
-        "_rest",
-        "size",
-    )
+    __slots__ = ("_pending", "_rest", "size")
 
     def __init__(self, size: int) -> None:
         if size < 1:

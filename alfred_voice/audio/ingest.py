@@ -19,13 +19,7 @@ _FRAME_BYTES = FRAME_SAMPLES * 2
 class Ingest:
     """Decodes, mixes down, resamples and frames one client's audio; one per stream, not thread-safe."""
 
-    __slots__ = (
-        "_block_align",
-        "_framer",
-        "_is_house_format",
-        "_resampler",
-        "format",
-    )
+    __slots__ = ("_block_align", "_framer", "_is_house_format", "_resampler", "format")
 
     def __init__(self, format: AudioFormat) -> None:  # noqa: A002  the field's word, here and on the wire
         self.format = format

@@ -15,14 +15,7 @@ NEWEST = 64
 class Account:
     """One session's figures; every frame is counted in the daemon's exactly once."""
 
-    __slots__ = (
-        "_dropped",
-        "_final_ms",
-        "_metrics",
-        "_processed",
-        "_turn_ms",
-        "last_text",
-    )
+    __slots__ = ("_dropped", "_final_ms", "_metrics", "_processed", "_turn_ms", "last_text")
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics

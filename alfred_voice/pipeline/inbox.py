@@ -39,11 +39,7 @@ class StopMark:
 class Inbox:
     """Frames in order, with marks between them. The bound is kept by whoever puts: see :attr:`has_room`."""
 
-    __slots__ = (
-        "_most_frames",
-        "frames",
-        "items",
-    )
+    __slots__ = ("_most_frames", "frames", "items")
 
     def __init__(self, most_frames: int) -> None:
         self._most_frames = most_frames

@@ -19,6 +19,7 @@ from alfred_voice.pipeline.account import Account
 from alfred_voice.pipeline.inbox import Arrived, FlushMark, Inbox, StopMark
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
+from alfred_voice.pipeline.stream_status import describe
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.results import Transcript, TurnJudgement
 from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest, Urgency
@@ -53,28 +54,10 @@ class Stream:
     """One session, from its opening to the moment when all its events have been taken."""
 
     __slots__ = (
-        "_account",
-        "_changed",
-        "_clock",
-        "_decisions",
-        "_fault",
-        "_inbox",
-        "_now",
-        "_outbox",
-        "_voice",
-        "_waiters",
-        "_wake",
-        "end_reason",
-        "last_active",
-        "last_audio",
-        "opened_at",
-        "row",
-        "session",
-        "session_id",
-        "settings",
-        "stopped_at",
-        "transport",
-    )
+        "_account", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_voice",
+        "_waiters", "_wake", "end_reason", "last_active", "last_audio", "opened_at", "row", "session",
+        "session_id", "settings", "stopped_at", "transport",
+    )  # fmt: skip
 
     def __init__(self, parts: StreamParts) -> None:
         self.settings: SessionSettings = parts.session.settings
@@ -386,37 +369,10 @@ class Stream:
 
     def status(self) -> dict[str, Any]:
         """State, counters, ages and latencies, for people and tools."""
-        now = self._clock.now()
-        stats = self.session.stats
-        return {
-            "session_id": self.session_id,
-            "state": self._state(),
-            "transport": self.transport,
-            "sample_rate": self.settings.sample_rate,
-            "encoding": self.settings.encoding,
-            "language": self.settings.language,
-            "age_s": round(now - self.opened_at, 1),
-            "idle_s": round(self.idle_s(now), 1),
-            "stream_ms": round(self.session.stream_ms, 1),
-            "frames_received": stats.frames_received + self._inbox.frames,
-            "frames_processed": stats.frames_processed,
-            "frames_dropped": stats.frames_dropped,
-            "frames_queued": self._inbox.frames,
-            "buffered_ms": self.buffered_ms,
-            "utterances": stats.utterances,
-            "speech_ms": round(stats.speech_ms, 1),
-            "last_text": self._account.last_text,
-            "latency_ms": self._account.latencies(),
+        return describe(self, self._account, self._clock.now()) | {
             "events_waiting": len(self._outbox),
             "events_superseded": self._outbox.superseded,
         }
-
-    def _state(self) -> str:
-        if self.ended:
-            return "ended"
-        if self.stopped_at is not None:
-            return "stopping"
-        return "speaking" if self.session.is_speaking else "listening"
 
     def _touch(self) -> None:
         self.last_active = self._clock.now()

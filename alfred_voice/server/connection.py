@@ -180,14 +180,7 @@ class _Writer:
 class _Reader:
     """Carries out what the client sends while the session is open."""
 
-    __slots__ = (
-        "_first",
-        "_ingest",
-        "_max_message_bytes",
-        "_mode",
-        "_socket",
-        "_stream",
-    )
+    __slots__ = ("_first", "_ingest", "_max_message_bytes", "_mode", "_socket", "_stream")
 
     def __init__(self, socket: AudioSocket, mode: Mode, opened: Opened) -> None:
         self._socket = socket

@@ -12,14 +12,7 @@ WINDOW_MS = 1000 * WINDOW_SAMPLES / SAMPLE_RATE
 class BargeIn:
     """Counts windows of speech that fall on audible speech of the daemon, and says when they are enough."""
 
-    __slots__ = (
-        "_count",
-        "_enabled",
-        "_needed",
-        "_previous_arrival",
-        "first_arrival",
-        "first_sample",
-    )
+    __slots__ = ("_count", "_enabled", "_needed", "_previous_arrival", "first_arrival", "first_sample")
 
     def __init__(self, options: InterruptionOptions) -> None:
         self._enabled = options.enabled

@@ -50,16 +50,9 @@ class SpeechDetector:
     """The state machine of one session; samples are counted on the session's clock."""
 
     __slots__ = (
-        "_dip_start",
-        "_min_silence",
-        "_min_windows",
-        "_negative",
-        "_threshold",
-        "onset",
-        "silence_start",
-        "state",
-        "voiced_windows",
-    )
+        "_dip_start", "_min_silence", "_min_windows", "_negative", "_threshold", "onset", "silence_start",
+        "state", "voiced_windows",
+    )  # fmt: skip
 
     def __init__(self, options: VadOptions) -> None:
         self._threshold = options.threshold

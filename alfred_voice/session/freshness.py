@@ -12,11 +12,7 @@ CLEAR_SILENCE = 0.1
 class Freshness:
     """Long music or silence deadens the model's state: it begins afresh where nothing is lost by it."""
 
-    __slots__ = (
-        "_after",
-        "_clear_since",
-        "is_due",
-    )
+    __slots__ = ("_after", "_clear_since", "is_due")
 
     def __init__(self, reset_after_ms: int) -> None:
         self._after = reset_after_ms * SAMPLES_PER_MS

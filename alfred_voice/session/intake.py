@@ -34,17 +34,9 @@ class Intake:
     """
 
     __slots__ = (
-        "_complete",
-        "_ring",
-        "_taken",
-        "_waiting",
-        "arrivals",
-        "dropped",
-        "gaps",
-        "judged_samples",
-        "processed",
-        "received",
-    )
+        "_complete", "_ring", "_taken", "_waiting", "arrivals", "dropped", "gaps", "judged_samples",
+        "processed", "received",
+    )  # fmt: skip
 
     def __init__(self, max_samples: int) -> None:
         self._ring = Ring(max_samples)

@@ -26,21 +26,9 @@ class Listener:
     """
 
     __slots__ = (
-        "_detector",
-        "_events",
-        "_finals",
-        "_floor",
-        "_intake",
-        "_open",
-        "_options",
-        "_requests",
-        "_shows_partials",
-        "_speech_start",
-        "_turns",
-        "recognition",
-        "speech_samples",
-        "utterances",
-    )
+        "_detector", "_events", "_finals", "_floor", "_intake", "_open", "_options", "_requests",
+        "_shows_partials", "_speech_start", "_turns", "recognition", "speech_samples", "utterances",
+    )  # fmt: skip
 
     def __init__(self, options: SessionOptions, settings: SessionSettings, intake: Intake) -> None:
         self.recognition = Recognition(options.stt, settings)

@@ -48,24 +48,10 @@ class Session:
     """One speaker, from the first frame to ``sessionEnded``."""
 
     __slots__ = (
-        "_arrivals",
-        "_barge_in",
-        "_detect_is_out",
-        "_end_reason",
-        "_events",
-        "_flushes",
-        "_freshness",
-        "_intake",
-        "_interrupted",
-        "_listener",
-        "_pre_roll",
-        "_requests",
-        "_silent_below",
-        "_wants_frames",
-        "is_over",
-        "playout",
-        "settings",
-    )
+        "_arrivals", "_barge_in", "_detect_is_out", "_end_reason", "_events", "_flushes", "_freshness",
+        "_intake", "_interrupted", "_listener", "_pre_roll", "_requests", "_silent_below", "_wants_frames",
+        "is_over", "playout", "settings",
+    )  # fmt: skip
 
     def __init__(self, settings: SessionSettings, options: SessionOptions, playout: Playout) -> None:
         self.settings = settings
