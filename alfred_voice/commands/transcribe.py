@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from alfred_voice.audio.decode import decode_blocks
-from alfred_voice.errors import AudioError, EngineFailure
+from alfred_voice.errors import AudioError, ConfigError, EngineFailure
+from alfred_voice.files.subtitles import SUBTITLES
 from alfred_voice.files.transcriber import Segment, Transcriber
 from alfred_voice.models.engine import Int16
 
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
 
 EXIT_OK, EXIT_FAILED = 0, 1
+TEXT, JSON = "text", "json"
+FORMATS = (TEXT, JSON, *SUBTITLES)
+_ENDINGS = {TEXT: "txt"}
+"""Of files, where it is not the format's name."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -28,13 +35,28 @@ def add_parser(subparsers: Subparsers) -> None:
         help="print the text of recordings in any format",
         description="Print what is said in recordings, or in the sound of films, of any common format: one line for "
         "each stretch of speech. Runs here; no daemon is needed.",
-        epilog="example: alfred-voice transcribe meeting.m4a --timestamps\n"
+        epilog="examples:\n"
+        "  alfred-voice transcribe meeting.m4a --timestamps\n"
+        "  alfred-voice transcribe film.mkv --format srt > film.srt\n"
+        "  alfred-voice transcribe *.mp3 --format vtt --output-dir subtitles\n"
         "Exit codes: 0 all done, 1 a file could not be transcribed (the others were).",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="a recording")
     parser.add_argument("--timestamps", action="store_true", help="put the time of each stretch before its text")
-    parser.add_argument("--json", action="store_true", help="print one JSON object for each file, on one line")
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="text (the default); json, one object for each file, on one line; subtitles as srt or vtt, two lines of "
+        "42 characters at a time; tsv, a table of times and texts",
+    )
+    parser.add_argument("--json", action="store_true", help="the same as --format json")
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="write a file for each recording there, named after it, instead of printing",
+    )
     parser.set_defaults(run=run)
 
 
@@ -46,21 +68,71 @@ def run(args: argparse.Namespace) -> int:
     """
     from alfred_voice import app  # loads NumPy, which the parser can do without
 
+    kind = _format(args)
+    targets = _targets(args, kind)
     config = args.loaded.config
     store = app.open_store(config)
     vad, stt = app.build_vad(config, store), app.build_stt(config, store)
     transcriber = Transcriber(vad, stt, config.vad, config.stt, config.pipeline.stt_max_batch)
     progress = _Progress(is_shown=sys.stderr.isatty())
     failed = 0
-    for file in args.files:
-        printer = _printer(file, is_json=args.json, has_times=args.timestamps, is_one_of_many=len(args.files) > 1)
-        failed += not _transcribe(file, transcriber, printer, progress)
+    for file, target in zip(args.files, targets, strict=True):
+        with contextlib.ExitStack() as stack:
+            output = sys.stdout if target is None else stack.enter_context(_opened(target))
+            printer = _printer(file, kind, args, output)
+            failed += not _transcribe(file, transcriber, printer, progress)
     if failed and len(args.files) > 1:
         print(f"{failed} of {len(args.files)} files could not be transcribed", file=sys.stderr)
     return EXIT_FAILED if failed else EXIT_OK
 
 
-def _transcribe(file: str, transcriber: Transcriber, printer: _Lines | _Json, progress: _Progress) -> bool:
+def _format(args: argparse.Namespace) -> str:
+    """What to write.
+
+    Raises:
+        ConfigError: the options contradict each other.
+    """
+    if args.json and args.format not in (None, JSON):
+        raise ConfigError(f"--json and --format {args.format}: expected one of the two")
+    kind: str = JSON if args.json else args.format or TEXT
+    if args.timestamps and kind != TEXT:
+        raise ConfigError(f"--timestamps is for text; {kind} has its times")
+    if kind in SUBTITLES and len(args.files) > 1 and args.output_dir is None:
+        raise ConfigError(f"--format {kind}: expected --output-dir for several files, as each has times of its own")
+    return kind
+
+
+def _targets(args: argparse.Namespace, kind: str) -> list[Path | None]:
+    """For each recording the file to write, None for standard output.
+
+    Raises:
+        ConfigError: the folder cannot be made, or two recordings would be written to the same file.
+    """
+    folder: Path | None = args.output_dir
+    if folder is None:
+        return [None for _ in args.files]
+    targets = [folder / f"{Path(file).stem}.{_ENDINGS.get(kind, kind)}" for file in args.files]
+    twice = next((target for target in targets if targets.count(target) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"--output-dir: several of the recordings would be written to {twice}")
+    for file, target in zip(args.files, targets, strict=True):
+        if Path(file).absolute() == target.absolute():
+            raise ConfigError(f"--output-dir: {target} would be written over the recording itself")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output-dir: {folder} cannot be made: {error.strerror or error}") from error
+    return list(targets)
+
+
+def _opened(target: Path) -> TextIO:
+    try:
+        return target.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def _transcribe(file: str, transcriber: Transcriber, printer: Printer, progress: _Progress) -> bool:
     """One file; whether it went well."""
     progress.file = file
     try:
@@ -85,15 +157,61 @@ def _blocks(file: str) -> Iterator[Int16]:
         raise AudioError(error.strerror or str(error)) from error
 
 
-def _printer(file: str, *, is_json: bool, has_times: bool, is_one_of_many: bool) -> _Lines | _Json:
-    return _Json(file) if is_json else _Lines(file, has_times, is_one_of_many)
+def _printer(file: str, kind: str, args: argparse.Namespace, output: TextIO) -> Printer:
+    if kind == JSON:
+        return _Json(file, output)
+    if kind in SUBTITLES:
+        return _Subtitles(file, SUBTITLES[kind], output)
+    has_title = len(args.files) > 1 and args.output_dir is None
+    return _Lines(file, args.timestamps, has_title, output)
+
+
+class Printer(Protocol):
+    """Writes the transcript of one recording."""
+
+    def segment(self, segment: Segment) -> None:
+        """Take the next segment."""
+        ...
+
+    def finish(self, duration_ms: float) -> None:
+        """All segments have come."""
+        ...
+
+    def fail(self, message: str) -> None:
+        """No more will come."""
+        ...
+
+
+class _Subtitles:
+    """All cues, when the file is done: they are numbered through."""
+
+    def __init__(self, file: str, write: Callable[[Iterable[Segment]], Iterator[str]], output: TextIO) -> None:
+        self._file = file
+        self._write = write
+        self._output = output
+        self._segments: list[Segment] = []
+
+    def segment(self, segment: Segment) -> None:
+        """Keep it."""
+        self._segments.append(segment)
+
+    def finish(self, _duration_ms: float) -> None:
+        """Write all of it."""
+        self._output.writelines(self._write(self._segments))
+        self._output.flush()
+
+    def fail(self, message: str) -> None:
+        """Write what there is, and say why there is no more."""
+        self.finish(0.0)
+        print(f"error: {self._file}: {message}", file=sys.stderr)
 
 
 class _Lines:
     """Text for people: a line for each segment, under the file's name where there are several."""
 
-    def __init__(self, file: str, has_times: bool, has_title: bool) -> None:
+    def __init__(self, file: str, has_times: bool, has_title: bool, output: TextIO) -> None:
         self._file = file
+        self._output = output
         self._has_times = has_times
         self._has_title = has_title
 
@@ -101,7 +219,7 @@ class _Lines:
         """Print it at once."""
         self._print_title()
         times = f"[{_time(segment.start_ms)} - {_time(segment.end_ms)}] " if self._has_times else ""
-        print(f"{times}{segment.text}", flush=True)
+        print(f"{times}{segment.text}", file=self._output, flush=True)
 
     def finish(self, _duration_ms: float) -> None:
         """Without any segment there is still the title."""
@@ -113,15 +231,16 @@ class _Lines:
 
     def _print_title(self) -> None:
         if self._has_title:
-            print(f"== {self._file}")
+            print(f"== {self._file}", file=self._output)
             self._has_title = False
 
 
 class _Json:
     """One object, when the file is done."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, output: TextIO) -> None:
         self._file = file
+        self._output = output
         self._segments: list[Segment] = []
 
     def segment(self, segment: Segment) -> None:
@@ -148,7 +267,7 @@ class _Json:
         print(f"error: {self._file}: {message}", file=sys.stderr)
 
     def _print(self, fields: dict[str, Any]) -> None:
-        print(json.dumps({"file": self._file, **fields}, ensure_ascii=False), flush=True)
+        print(json.dumps({"file": self._file, **fields}, ensure_ascii=False), file=self._output, flush=True)
 
 
 class _Progress:

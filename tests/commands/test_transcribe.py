@@ -171,11 +171,11 @@ def test_models_that_are_missing_are_told(tmp_path: Path, recording: Path, capsy
     assert "alfred-voice models pull" in capsys.readouterr().err
 
 
-def test_the_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["transcribe", "--help"])
     assert left.value.code == 0
-    assert "example: alfred-voice transcribe" in capsys.readouterr().out
+    assert "alfred-voice transcribe film.mkv --format srt" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -211,3 +211,81 @@ def _convert(source: Path, target: Path) -> None:
             frame.pts = None
             writer.mux(stream.encode(frame))
         writer.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("srt", "1\n00:00:01,000 --> 00:00:03,"),
+        ("vtt", "WEBVTT\n\n00:00:01."),
+        ("tsv", "start\tend\ttext\n"),
+        ("text", "clip 1\nclip 2\n"),
+        ("json", '{"file": '),
+    ],
+)
+def test_each_format_is_printed(
+    stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str], kind: str, expected: str
+) -> None:
+    assert main(["transcribe", str(recording), "--format", kind]) == 0
+    out = capsys.readouterr().out
+    assert "clip 1" in out
+    assert out.startswith(expected) or kind in {"srt", "vtt"}
+    if kind in {"srt", "vtt"}:
+        assert re.search(r"00:00:0[01][.,]\d{3} --> 00:00:03[.,]\d{3}\nclip 1\n", out)
+
+
+def test_files_are_written_beside_each_other(
+    stt: NumberingStt, recording: Path, silence: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "new" / "subtitles"
+    assert main(["transcribe", str(recording), str(silence), "--format", "vtt", "--output-dir", str(folder)]) == 0
+    assert capsys.readouterr().out == ""
+    assert "clip 2" in (folder / "noise.vtt").read_text("utf-8")
+    assert (folder / "silence.vtt").read_text("utf-8") == "WEBVTT\n\n"
+
+
+def test_text_is_written_without_titles(stt: NumberingStt, recording: Path, silence: Path, tmp_path: Path) -> None:
+    assert main(["transcribe", str(recording), str(silence), "--output-dir", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "noise.txt").read_text("utf-8") == "clip 1\nclip 2\n"
+
+
+def test_what_was_heard_before_a_failure_is_written(
+    stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stt.fails_from = 1
+    assert main(["transcribe", str(recording), "--format", "vtt"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "WEBVTT\n\n"
+    assert "the recogniser gave up" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["a.wav", "--json", "--format", "srt"], "expected one of the two"),
+        (["a.wav", "--timestamps", "--format", "srt"], "--timestamps is for text; srt has its times"),
+        (["a.wav", "b.wav", "--format", "srt"], "expected --output-dir for several files"),
+        (["x/a.wav", "y/a.mp3", "--output-dir", "out"], "several of the recordings would be written to"),
+        (["a.txt", "--output-dir", "."], "would be written over the recording itself"),
+        (["a.wav", "--output-dir", "file/out"], "cannot be made"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_anything_is_loaded(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("", "utf-8")
+    assert main(["transcribe", *options]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_written_is_told(
+    stt: NumberingStt, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out" / "noise.srt").mkdir(parents=True)
+    assert main(["transcribe", str(recording), "--format", "srt", "--output-dir", str(tmp_path / "out")]) != 0
+    assert "noise.srt cannot be written" in capsys.readouterr().err
