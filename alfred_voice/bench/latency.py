@@ -11,6 +11,7 @@ import numpy as np
 
 from alfred_voice import app
 from alfred_voice.bench.alignment import align, synthesised
+from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.daemon import RunningDaemon, daemon_arguments, running_daemon
 from alfred_voice.bench.errors import BenchmarkFailed
 from alfred_voice.bench.load import run_event_loop
@@ -30,7 +31,8 @@ HELP = (
     "A daemon of its own, and speakers who send passages of recordings in real time, 20 ms after 20 ms, followed by "
     "silence. Every delay is counted from the moment at which the audio it is about was to be sent: the last sample "
     "of speech to the final text and to the end of the turn, the end of a word to the first partial that holds it, "
-    "and the first sample of speech over the daemon's own to the interruption."
+    "and from speech over the daemon's own (its first loud sample, and the first window that the detector calls "
+    "speech) to the interruption."
 )
 
 MOST_FINAL_MS, MOST_TURN_MS, MOST_INTERRUPTION_MS, MOST_WORD_MS = 350.0, 350.0, 150.0, 450.0
@@ -48,10 +50,10 @@ SPEECH = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
-    parser.add_argument("--speakers", type=int, default=1, metavar="N", help="who speak at once (default: 1)")
-    parser.add_argument("--repeats", type=int, default=1, metavar="N", help="times that each passage is spoken")
-    parser.add_argument("--interruptions", type=int, default=20, metavar="N", help="trials of it (default: 20)")
-    parser.add_argument("--passages", type=int, metavar="N", help="the first so many passages only")
+    parser.add_argument("--speakers", type=whole(1), default=1, metavar="N", help="who speak at once (default: 1)")
+    parser.add_argument("--repeats", type=whole(1), default=1, metavar="N", help="times that each passage is spoken")
+    parser.add_argument("--interruptions", type=whole(0), default=20, metavar="N", help="trials of it (default: 20)")
+    parser.add_argument("--passages", type=whole(1), metavar="N", help="the first so many passages only")
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alfred_voice import app
+from alfred_voice.bench.arguments import positive, whole
 from alfred_voice.bench.caller import Caller
 from alfred_voice.bench.daemon import RunningDaemon, daemon_arguments, running_daemon
 from alfred_voice.bench.errors import BenchmarkFailed
@@ -56,12 +57,12 @@ _OVERRIDES = ("sessions.max_concurrent=4000", "sessions.idle_timeout_s=3600", "s
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
-    parser.add_argument("--listeners", type=int, default=50, metavar="N", help="sessions that listen (default: 50)")
-    parser.add_argument("--idle", type=int, default=200, metavar="N", help="further idle sessions (default: 200)")
-    parser.add_argument("--churn", type=int, default=1000, metavar="N", help="sessions opened, used and closed")
-    parser.add_argument("--minutes", type=float, default=5.0, metavar="M", help="speech that is sent (default: 5)")
-    parser.add_argument("--hours", type=float, metavar="H", help="the same in hours; 1 takes a while")
-    parser.add_argument("--speakers", type=int, default=4, metavar="N", help="who send it at once (default: 4)")
+    parser.add_argument("--listeners", type=whole(2), default=50, metavar="N", help="who listen (default: 50)")
+    parser.add_argument("--idle", type=whole(1), default=200, metavar="N", help="further idle sessions (default: 200)")
+    parser.add_argument("--churn", type=whole(1), default=1000, metavar="N", help="sessions opened, used and closed")
+    parser.add_argument("--minutes", type=positive, default=5.0, metavar="M", help="speech that is sent (default: 5)")
+    parser.add_argument("--hours", type=positive, metavar="H", help="the same in hours; 1 takes a while")
+    parser.add_argument("--speakers", type=whole(1), default=4, metavar="N", help="who send it at once (default: 4)")
 
 
 @dataclass(slots=True)

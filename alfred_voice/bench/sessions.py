@@ -30,7 +30,8 @@ beforehand and never wait for the daemon.
 
 Delays are counted from when audio was due to be sent to when the client is told. Frame age: from the frame that
 completes a detector's window to the verdict. Partial lag: from the last sample that a partial is about. Final and turn
-latency: from the last sample of speech. Interruption: from the first sample of speech over the daemon's own.
+latency: from the last sample of speech. Interruption: from the first sample of the turn that is spoken over the
+daemon's own.
 
 Without --mix there are two runs: 500 listeners, then 16 sessions that speak 40 % of the time."""
 

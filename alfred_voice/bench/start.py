@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from alfred_voice import app
+from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.daemon import daemon_arguments, running_daemon
 from alfred_voice.bench.errors import BenchmarkFailed
 from alfred_voice.bench.footprint import MB, footprint_of
@@ -39,7 +40,7 @@ _IMPORT_LINE = re.compile(r"^import time:\s*(\d+) \|\s*(\d+) \| +(\S+)$", re.MUL
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="starts (default: 5)")
+    parser.add_argument("--runs", type=whole(1), default=5, metavar="N", help="starts (default: 5)")
 
 
 def run(args: argparse.Namespace, config: Config) -> Report:

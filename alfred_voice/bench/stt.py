@@ -11,6 +11,7 @@ import numpy as np
 
 from alfred_voice import app
 from alfred_voice.audio.pcm import to_float
+from alfred_voice.bench.arguments import positive, whole
 from alfred_voice.bench.machine import describe_machine
 from alfred_voice.bench.recordings import Recording, load_recordings, word_errors
 from alfred_voice.bench.replay import Replay
@@ -46,14 +47,20 @@ _STAGGER_S = 0.137
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument(
-        "--streams", type=int, nargs="+", default=[1, 8], metavar="N", help="speakers at once (default: 1 8)"
+        "--streams", type=whole(1), nargs="+", default=[1, 8], metavar="N", help="speakers at once (default: 1 8)"
     )
-    parser.add_argument("--interval", type=int, default=200, metavar="MS", help="speech between two partials")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads of the recogniser (default: 1)")
     parser.add_argument(
-        "--seconds", type=float, default=60.0, metavar="S", help="most audio of each stream (default: 60)"
+        "--interval", type=whole(20), default=200, metavar="MS", help="speech between partials (default: 200)"
     )
-    parser.add_argument("--runs", type=int, default=5, metavar="N", help="calls for each single clip and batch")
+    parser.add_argument("--threads", type=whole(1), default=1, metavar="N", help="of the recogniser (default: 1)")
+    parser.add_argument(
+        "--seconds",
+        type=positive,
+        default=60.0,
+        metavar="S",
+        help="audio of each stream: whole recordings that fit, one at least (default: 60)",
+    )
+    parser.add_argument("--runs", type=whole(1), default=5, metavar="N", help="calls for each single clip and batch")
     parser.add_argument(
         "--drive", nargs="+", choices=(DAEMON, WINDOWS), default=[DAEMON, WINDOWS], help="who asks (default: both)"
     )

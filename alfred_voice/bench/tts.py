@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 
 from alfred_voice import app
+from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.machine import describe_machine
 from alfred_voice.bench.report import Cell, Column, Report, Table
 from alfred_voice.bench.stopwatch import own_cpu_s, percentile
@@ -33,7 +34,7 @@ _CACHE_BYTES = 32_000_000
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
-    parser.add_argument("--runs", type=int, default=10, metavar="N", help="times that each is spoken (default: 10)")
+    parser.add_argument("--runs", type=whole(1), default=10, metavar="N", help="times for each text (default: 10)")
     parser.add_argument("--text", action="append", metavar="TEXT", help="speak this instead; may be repeated")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from alfred_voice import app
 from alfred_voice.audio.pcm import to_float
+from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.machine import describe_machine
 from alfred_voice.bench.passages import Passage, passages
 from alfred_voice.bench.recordings import load_recordings
@@ -32,7 +33,7 @@ _CONFIGURED = 0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
-    parser.add_argument("--runs", type=int, default=20, metavar="N", help="judgements of each kind (default: 20)")
+    parser.add_argument("--runs", type=whole(1), default=20, metavar="N", help="judgements of each kind (default: 20)")
 
 
 def run(args: argparse.Namespace, config: Config) -> Report:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alfred_voice import app
+from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.errors import BenchmarkFailed
 from alfred_voice.bench.machine import describe_machine
 from alfred_voice.bench.report import Axis, Check, Column, Curve, Report, Table
@@ -37,7 +38,7 @@ _WINDOWS_A_RUN = 640
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this benchmark."""
     parser.add_argument("--batch", type=int, nargs="+", default=list(BATCHES), metavar="N", help="sessions in one call")
-    parser.add_argument("--runs", type=int, default=15, metavar="N", help="runs of each kind (default: 15)")
+    parser.add_argument("--runs", type=whole(1), default=15, metavar="N", help="runs of each kind (default: 15)")
 
 
 def run(args: argparse.Namespace, config: Config) -> Report:

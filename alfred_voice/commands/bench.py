@@ -28,7 +28,8 @@ _EPILOG = """\
 examples:
   alfred-voice bench sessions --mix listen --sessions 500 --seconds 60
   alfred-voice bench vad --json vad.json --plot vad.svg
-Exit codes: 0 the figures were taken, 1 they could not be, or --check was given and a target was missed."""
+Exit codes: 0 the figures were taken, 1 they could not be, or --check was given and a target was missed, 2 the command
+line makes no sense. --verbose and other options of all commands stand before "bench"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +39,22 @@ class Benchmark:
     summary: str
     hears: bool = False
     """Whether it takes recordings."""
+    draws: bool = True
+    """Whether it has curves."""
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "vad": Benchmark("voice activity detector: time of one window, by sessions in a batch"),
     "stt": Benchmark("recogniser: processor time for a second of speech, and words that come out wrong", hears=True),
     "turn": Benchmark("turn model: time of one judgement, and how often it is right", hears=True),
-    "tts": Benchmark("synthesiser: time to the first audio, and for a second of speech"),
+    "tts": Benchmark("synthesiser: time to the first audio, and for a second of speech", draws=False),
     "sessions": Benchmark("the daemon under many clients: delays, losses, processor time, memory", hears=True),
-    "latency": Benchmark("one speaker: from the last sample of speech to the text and the end of the turn", hears=True),
+    "latency": Benchmark(
+        "one speaker: from the last sample of speech to the text and the end of the turn", hears=True, draws=False
+    ),
     "memory": Benchmark("the daemon's resident memory, by sessions and over time", hears=True),
-    "start": Benchmark("from the command to a daemon that takes sessions, and where that time goes"),
-    "peers": Benchmark("other people's packages for the same work, side by side", hears=True),
+    "start": Benchmark("from the command to a daemon that takes sessions, and where that time goes", draws=False),
+    "peers": Benchmark("other people's packages for the same work, side by side", hears=True, draws=False),
 }
 """Name -> what it is; the module is ``alfred_voice.bench.<name>``."""
 
@@ -123,14 +128,20 @@ def defaults_of(name: str) -> argparse.Namespace:
 def _complete(parser: argparse.ArgumentParser, name: str) -> None:
     """Add what a benchmark takes: options of its own, then those that all have."""
     if name == ALL:
-        parser.description = "Run each benchmark with its default settings; one that fails does not keep the others."
+        parser.description = (
+            "Run each benchmark with its default settings, a quarter of an hour in all; one that fails does not keep "
+            "the others. 'peers' is among them, which fetches packages."
+        )
     else:
         module = _module(name)
         parser.description = module.HELP
         module.add_arguments(parser)
     output = parser.add_argument_group("output")
     output.add_argument("--json", metavar="FILE", help="write the figures there as JSON; - for standard output")
-    output.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves into this .svg or .png file")
+    if name == ALL or BENCHMARKS[name].draws:
+        output.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves into this .svg or .png file")
+    else:
+        parser.set_defaults(plot=None)
     output.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     if name == ALL or BENCHMARKS[name].hears:
         parser.add_argument(
@@ -204,8 +215,12 @@ def _check_targets(args: argparse.Namespace) -> None:
 
     if args.plot is not None:
         check_target(args.plot)
-    if args.json not in (None, _STDOUT) and not Path(args.json).absolute().parent.is_dir():
+    if args.json in (None, _STDOUT):
+        return
+    if not Path(args.json).absolute().parent.is_dir():
         raise BenchmarkFailed(f"{args.json}: the folder does not exist")
+    if Path(args.json).is_dir():
+        raise BenchmarkFailed(f"{args.json}: expected a file, but it is a folder")
 
 
 def _text_stream(args: argparse.Namespace) -> Any:
