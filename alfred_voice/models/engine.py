@@ -69,6 +69,12 @@ class Clip:
     hearing: Any = None
     """From :meth:`GrowingStt.new_hearing`, one for each utterance, for its partials: all begin at the same sample, and
     each is heard on from where the last one ended. Finals are always heard whole."""
+    wants_words: bool = False
+    """Whether :attr:`Transcript.words` is asked for; an engine that knows no times leaves it empty."""
+    prompt: str = ""
+    """Text that came before, or words to be expected; an engine that takes none ignores it."""
+    translates: bool = False
+    """Into English instead of as it is spoken, where the engine can."""
 
 
 class SttEngine(Protocol):
