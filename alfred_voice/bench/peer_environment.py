@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from alfred_voice.bench import peer_probe
@@ -51,8 +52,8 @@ class PeerEnvironment:
         pip = [str(self._python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         self._run([*pip, *requirements], INSTALL_WITHIN_S)
 
-    def probe(self, name: str, job: Mapping[str, Any]) -> dict[str, Any]:
-        """What :mod:`alfred_voice.bench.peer_probe` finds of one package.
+    def probe(self, name: str, job: Mapping[str, Any], script: ModuleType = peer_probe) -> dict[str, Any]:
+        """What a script, which uses nothing of ours, finds of one package.
 
         Raises:
             PeerFailed: the package does not do what is asked.
@@ -61,7 +62,7 @@ class PeerEnvironment:
             file = Path(folder, "job.json")
             file.write_text(json.dumps(dict(job)), "utf-8")
             # Isolated: neither the folder of the script nor what the user has elsewhere may stand in for a package.
-            printed = self._run([str(self._python), "-I", str(peer_probe.__file__), name, str(file)], PROBE_WITHIN_S)
+            printed = self._run([str(self._python), "-I", str(script.__file__), name, str(file)], PROBE_WITHIN_S)
         try:
             found: dict[str, Any] = json.loads(printed.strip().splitlines()[-1])
         except (ValueError, IndexError) as error:

@@ -54,6 +54,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "memory": Benchmark("the daemon's resident memory, by sessions and over time", hears=True),
     "start": Benchmark("from the command to a daemon that takes sessions, and where that time goes", draws=False),
+    "whisper": Benchmark("Whisper of several sizes, beside openai-whisper and faster-whisper", hears=True),
     "peers": Benchmark("other people's packages for the same work, side by side", hears=True, draws=False),
 }
 """Name -> what it is; the module is ``alfred_voice.bench.<name>``."""

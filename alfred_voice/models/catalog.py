@@ -214,7 +214,7 @@ def _make_lean_graphs(source: Path, target: Path) -> None:
 
 
 LEAN_GRAPHS = Derived(
-    version="3",
+    version="4",
     sources=("encoder_model.ort", "decoder_model_merged.ort"),
     results=("encoder.lean.onnx", "decoder.lean.onnx"),
     make=_make_lean_graphs,

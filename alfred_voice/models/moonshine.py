@@ -20,6 +20,7 @@ from alfred_voice.models.moonshine_decoder import GreedyDecoder, Heard, Row, pla
 from alfred_voice.models.moonshine_encoder import MIN_SAMPLES, ClipEncoder, Hearing, count_states
 from alfred_voice.models.moonshine_graphs import MAX_POSITIONS
 from alfred_voice.models.moonshine_tokens import Vocabulary
+from alfred_voice.models.moonshine_words import WordFinder
 from alfred_voice.models.onnx import open_session
 from alfred_voice.results import Transcript
 
@@ -56,6 +57,7 @@ class Moonshine:
         self.vocabulary = Vocabulary.load(folder / "tokenizer.bin")
         self._stop = self.vocabulary.find(b".")
         self._decoder = GreedyDecoder(decoder, self.vocabulary.begins_word)
+        self._words = WordFinder(self._decoder, self.vocabulary)
 
     def new_hearing(self) -> Hearing:
         """For the partials of one utterance: what is made of its beginning need not be made again."""
@@ -68,10 +70,13 @@ class Moonshine:
         """
         rows = {at: self._row(clip) for at, clip in enumerate(clips) if self._is_usable(clip)}
         places = list(rows)
+        told: dict[int, Transcript] = {}
         for batch in plan_batches([count_states(_length(clips[at])) for at in places], _MAX_ROWS, _MAX_STATES):
             chosen = [places[at] for at in batch]
-            self._decoder.decode([rows[at] for at in chosen], [self._hear(clips[at]) for at in chosen])
-        return [self._transcript(clip, rows.get(at)) for at, clip in enumerate(clips)]
+            heard = [self._hear(clips[at]) for at in chosen]
+            self._decoder.decode([rows[at] for at in chosen], heard)
+            told |= {at: self._transcript(clips[at], rows[at], one) for at, one in zip(chosen, heard, strict=True)}
+        return [told[at] if at in told else self._only_prefix(clip) for at, clip in enumerate(clips)]
 
     def _is_usable(self, clip: Clip) -> bool:
         """Whether the clip is long enough to be recognised."""
@@ -97,10 +102,8 @@ class Moonshine:
             return self._encoder.follow(clip.samples, clip.hearing)
         return self._encoder.encode(clip.samples)
 
-    def _transcript(self, clip: Clip, row: Row | None) -> Transcript:
+    def _transcript(self, clip: Clip, row: Row, heard: Heard) -> Transcript:
         """What ``row`` came to, unless it is an invention."""
-        if row is None:
-            return self._only_prefix(clip)
         text = self.vocabulary.text(row.tokens).strip()
         if not clip.prefix:
             clip_ms = 1000 * len(clip.samples) / SAMPLE_RATE
@@ -110,7 +113,8 @@ class Moonshine:
         confidence = exp(sum(row.log_probabilities) / len(row.log_probabilities))
         certain = [0.0] * len(row.prefix)
         pieces = self.vocabulary.pieces(row.tokens, [*certain, *row.log_probabilities])
-        return Transcript(text, pieces=pieces, confidence=confidence)
+        words = self._words.find(pieces, heard, clip.samples) if clip.wants_words else ()
+        return Transcript(text, pieces=pieces, words=words, confidence=confidence)
 
     def _only_prefix(self, clip: Clip) -> Transcript:
         """The transcript of a clip in which nothing can be recognised."""

@@ -171,15 +171,18 @@ class GreedyDecoder:
             self._step(batch, [[] if row.done else row.feed(most) for row in batch.rows])
             batch.leave()
 
+    def read(self, tokens: Sequence[int], heard: Heard, outputs: Sequence[str]) -> list[NDArray[Any]]:
+        """These outputs of the graph when a text that is known already is read in one call, the start before it."""
+        text = [START, *tokens]
+        batch = _Batch([Row((), 0)], [heard], len(self._past))
+        return self._session.run(self._feeds(batch, [text], len(text), [0]), outputs)
+
     def _step(self, batch: _Batch, fresh: Sequence[Sequence[int]]) -> None:
         """Let every row of the batch read its ``fresh`` tokens, and take the choices behind them."""
         wide = max(_MIN_FRESH, *(len(tokens) for tokens in fresh))
         asked = [row.asked() if tokens else range(0) for row, tokens in zip(batch.rows, fresh, strict=True)]
         wanted = [at * wide + place for at, places in enumerate(asked) for place in places]
-        feeds = batch.feeds(fresh, wide)
-        feeds["wanted"] = np.array(wanted or [0], np.int64)
-        feeds |= zip(self._cross, batch.cross, strict=True)
-        feeds |= zip(self._past, batch.past, strict=True)
+        feeds = self._feeds(batch, fresh, wide, wanted or [0])
         best, log_probabilities, *batch.past = self._session.run(feeds, self._outputs)
         if not np.isfinite(log_probabilities).all():
             raise EngineFailure("The decoder answered logits that are not numbers")
@@ -190,6 +193,16 @@ class GreedyDecoder:
                 end = at + len(places)
                 row.receive(tokens[at:end], sure[at:end], self._begins_word)
                 at = end
+
+    def _feeds(
+        self, batch: _Batch, fresh: Sequence[Sequence[int]], wide: int, wanted: Sequence[int]
+    ) -> dict[str, NDArray[Any]]:
+        """All that the graph is given."""
+        feeds = batch.feeds(fresh, wide)
+        feeds["wanted"] = np.array(wanted, np.int64)
+        feeds |= zip(self._cross, batch.cross, strict=True)
+        feeds |= zip(self._past, batch.past, strict=True)
+        return feeds
 
 
 class _Batch:

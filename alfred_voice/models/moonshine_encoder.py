@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,10 @@ MIN_SAMPLES = 895
 """56 ms, the shortest clip that the encoder takes: it gives one state."""
 
 _CONVOLUTIONS = ((127, 64), (7, 3), (3, 2))
-"""Width and stride of each, the shapes of the published weights; 384 samples, 24 ms, from one state to the next."""
+"""Width and stride of each, the shapes of the published weights."""
+STATE_SAMPLES = prod(stride for _, stride in _CONVOLUTIONS)
+"""384, 24 ms, from one state to the next."""
+
 _PADDED_TO = 64
 """States of a clip are filled up to a multiple of it: what is masked then changes no sum by a bit."""
 _MIN_GROWTH = 1_600
