@@ -9,18 +9,23 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alfred_voice import __version__
 from alfred_voice.clock import Clock, SystemClock
 from alfred_voice.config import Config
 from alfred_voice.errors import ConfigError, ModelError
-from alfred_voice.models.engine import Engines, SttEngine, TtsEngine, TurnEngine, VadEngine
+from alfred_voice.models.engine import Engines, TtsEngine, TurnEngine, VadEngine
 from alfred_voice.models.store import Store, models_folder
+from alfred_voice.recognisers import build_more_stt, build_stt, chosen
 
 
 if TYPE_CHECKING:
+    from alfred_voice.files.crew import Crew
+    from alfred_voice.files.detect import RecordingVad
     from alfred_voice.pipeline.coordinator import Coordinator
+    from alfred_voice.server.recordings import RecordingWorker
 
 log = logging.getLogger(__name__)
 
@@ -48,24 +53,30 @@ def build_vad(config: Config, store: Store) -> VadEngine:
 
         return ScriptedVad()
 
-    return _chosen("vad.engine", config.vad.engine, {"silero": silero, "scripted": scripted})
+    return chosen("vad.engine", config.vad.engine, {"silero": silero, "scripted": scripted})
 
 
-def build_stt(config: Config, store: Store) -> SttEngine:
-    """The recogniser."""
+def build_crew(config: Config, store: Store, workers: int) -> Crew:
+    """Recognisers for whole recordings, side by side; each computes in one thread.
 
-    def moonshine() -> SttEngine:
-        from alfred_voice.models.moonshine import Moonshine
+    Args:
+        config: which recogniser.
+        store: its model's files.
+        workers: how many there are.
+    """
+    from alfred_voice.files.crew import Crew
 
-        folder = store.path("moonshine-tiny-en", "encoder_model.ort").parent
-        return Moonshine(folder, threads=engine_threads(config))
+    alone = replace(config, pipeline=replace(config.pipeline, engine_threads=1))
+    return Crew([build_stt(alone, store) for _ in range(workers)], SystemClock())
 
-    def scripted() -> SttEngine:
-        from alfred_voice.models.scripted import ScriptedStt
 
-        return ScriptedStt()
+def build_recording_vad(config: Config, store: Store) -> VadEngine | RecordingVad:
+    """The detector for whole recordings: Silero in its quicker way, where that is configured."""
+    if config.vad.engine != "silero":
+        return build_vad(config, store)
+    from alfred_voice.files.silero_run import RecordingSilero
 
-    return _chosen("stt.engine", config.stt.engine, {"moonshine": moonshine, "scripted": scripted})
+    return RecordingSilero.load(store.path("silero-vad", "silero_vad_op18_ifless.onnx"))
 
 
 def build_turn(config: Config, store: Store) -> TurnEngine:
@@ -83,7 +94,7 @@ def build_turn(config: Config, store: Store) -> TurnEngine:
 
         return ScriptedTurn()
 
-    return _chosen("turn.engine", config.turn.engine, {"smart_turn": smart_turn, "scripted": scripted})
+    return chosen("turn.engine", config.turn.engine, {"smart_turn": smart_turn, "scripted": scripted})
 
 
 def build_tts(config: Config) -> TtsEngine:
@@ -99,7 +110,7 @@ def build_tts(config: Config) -> TtsEngine:
 
         return ScriptedTts()
 
-    return _chosen("tts.engine", config.tts.engine, {"espeak": espeak, "scripted": scripted})
+    return chosen("tts.engine", config.tts.engine, {"espeak": espeak, "scripted": scripted})
 
 
 def build_engines(config: Config, store: Store) -> Engines:
@@ -109,28 +120,15 @@ def build_engines(config: Config, store: Store) -> Engines:
         ModelError: a model is missing or unusable.
         ConfigError: an engine is named that does not exist.
     """
-    with ThreadPoolExecutor(max_workers=4, thread_name_prefix="load") as pool:
+    with ThreadPoolExecutor(max_workers=5, thread_name_prefix="load") as pool:
         vad = pool.submit(build_vad, config, store)
         stt = pool.submit(build_stt, config, store)
+        more_stt = pool.submit(build_more_stt, config, store)
         turn = pool.submit(build_turn, config, store)
         tts = pool.submit(build_tts, config)
-        engines = Engines(vad.result(), stt.result(), turn.result(), tts.result())
+        engines = Engines(vad.result(), stt.result(), turn.result(), tts.result(), more_stt.result())
     engines.tts.check(config.tts.voice, config.tts.speed)
     return engines
-
-
-def engine_threads(config: Config) -> int:
-    """Threads inside one engine: as configured, or one for every two cores, at most four.
-
-    Three lanes compute side by side, so that on a small machine more threads would only wait for each other.
-    """
-    return config.pipeline.engine_threads or max(1, min(4, (os.cpu_count() or 1) // 2))
-
-
-def _chosen(key: str, name: str, engines: dict[str, Callable[[], E]]) -> E:
-    if name not in engines:
-        raise ConfigError(f"{key}: expected one of {', '.join(engines)}, got {name!r}")
-    return engines[name]()
 
 
 def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock: Clock) -> Coordinator:
@@ -179,7 +177,7 @@ async def _serve(config: Config, on_ready: Callable[[str], None]) -> int:
 
     store = open_store(config)
     coordinator = build_coordinator(config, lambda: build_engines(config, store), SystemClock())
-    server = Server(make_application(coordinator, config.server))
+    server = Server(make_application(coordinator, config.server, _recording_worker(config)))
     stop = asyncio.Event()
     _stop_on_signals(stop)
     try:
@@ -203,6 +201,16 @@ async def _serve(config: Config, on_ready: Callable[[str], None]) -> int:
         await coordinator.close()
     log.info("stopped")
     return EXIT_OK
+
+
+def _recording_worker(config: Config) -> RecordingWorker:
+    """A process for each recording, with the daemon's own settings."""
+    import msgspec
+
+    from alfred_voice.server.recordings import RecordingWorker
+
+    command = (sys.executable, "-m", "alfred_voice.commands.transcribe_worker")
+    return RecordingWorker(command, msgspec.to_builtins(config))
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

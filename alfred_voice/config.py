@@ -22,6 +22,9 @@ from msgspec import Meta
 from alfred_voice.errors import ConfigError
 from alfred_voice.keys import ENVIRONMENT_PREFIX, ROOM_SEPARATOR, Key, keys_of, shown
 from alfred_voice.log import LogOptions
+from alfred_voice.models.openai_options import OpenAiOptions
+from alfred_voice.models.post_options import PostProcessingOptions
+from alfred_voice.models.whisper_options import WhisperOptions
 from alfred_voice.pipeline.options import (
     AlertOptions,
     BackpressureOptions,
@@ -69,6 +72,9 @@ class Config:
     interruption: InterruptionOptions = field(default_factory=InterruptionOptions)
     log: LogOptions = field(default_factory=LogOptions)
     models: ModelsOptions = field(default_factory=ModelsOptions)
+    whisper: WhisperOptions = field(default_factory=WhisperOptions)
+    openai: OpenAiOptions = field(default_factory=OpenAiOptions)
+    post_processing: PostProcessingOptions = field(default_factory=PostProcessingOptions)
 
 
 @dataclass(frozen=True, slots=True)

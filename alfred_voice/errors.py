@@ -128,6 +128,12 @@ class EngineFailure(ModelError):
     code = "engine_failure"
 
 
+class OutOfMemory(EngineFailure):
+    """There was not enough memory for a batch; a smaller one may do."""
+
+    code = "out_of_memory"
+
+
 class SpeechError(AlfredVoiceError):
     """A text cannot be spoken as asked."""
 

@@ -47,6 +47,8 @@ class Transcript:
     language: str = "en"
     processing_ms: float = 0.0
     """Time the batch took that this clip was part of."""
+    engine: str = ""
+    """Who recognised it, where there is a choice."""
 
 
 @dataclass(frozen=True, slots=True)

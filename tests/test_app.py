@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -53,15 +52,6 @@ def test_an_unknown_engine_is_a_configuration_error_that_lists_the_known_ones(ki
 def test_a_missing_model_is_named_together_with_the_way_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(ModelMissing, match=r"silero.*models pull"):
         app.build_vad(configured(), Store(tmp_path))
-
-
-@pytest.mark.parametrize(("set_", "cores", "threads"), [(0, 1, 1), (0, 2, 1), (0, 8, 4), (0, 64, 4), (3, 2, 3)])
-def test_engine_threads_follow_the_cores_unless_they_are_set(
-    set_: int, cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
-
-    assert app.engine_threads(configured(f"pipeline.engine_threads={set_}")) == threads
 
 
 def test_every_room_of_the_configuration_reaches_the_pipeline(tmp_path: Path) -> None:

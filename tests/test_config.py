@@ -93,6 +93,7 @@ def test_the_rooms_are_those_of_the_design() -> None:
     assert list(room_titles()) == [
         "server", "sessions", "pipeline", "backpressure", "memory", "alerts",
         "vad", "stt", "turn", "tts", "interruption", "log", "models",
+        "whisper", "openai", "post_processing",
     ]  # fmt: skip
     assert all(title.endswith(".") for title in room_titles().values())
 
@@ -161,7 +162,7 @@ def test_other_variables_are_left_alone() -> None:
             "sst.engine: unknown key; did you mean vad.engine or stt.engine or turn.engine or tts.engine?",
         ),
         ("ALFRED_FOO__BAR", "foo.bar: unknown key; there are alerts, backpressure,"),
-        ("ALFRED_STT__", "stt.: unknown key; stt has engine, language,"),
+        ("ALFRED_SESSIONS__", "sessions.: unknown key; sessions has max_concurrent, max_duration_s,"),
         ("ALFRED_STT__ENGINE__NAME", "stt.engine__name: unknown key; "),
         ("ALFRED___PORT", ".port: unknown key; did you mean server.port?"),
     ],

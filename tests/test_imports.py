@@ -37,7 +37,7 @@ ALLOWED_IN: Mapping[str, tuple[str, ...]] = {
     "tiktoken": ("models.whisper_vocabulary",),
     "filelock": ("models.shelf",),
     "urllib.request": ("models.fetch",),
-    "subprocess": ("models.fetch", "bench"),
+    "subprocess": ("models.fetch", "models.devices", "bench"),
     "matplotlib": ("bench.plot",),
 }
 """Module from outside -> the rooms and files that may import it."""

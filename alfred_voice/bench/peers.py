@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from alfred_voice import app
+from alfred_voice import app, recognisers
 from alfred_voice.audio.pcm import FRAME_SAMPLES, to_float
 from alfred_voice.bench.daemon import daemon_arguments, running_daemon
 from alfred_voice.bench.errors import BenchmarkFailed
@@ -219,7 +219,7 @@ class _Ours:
     def stt(self) -> Found:
         """A session for each recording: all that it asks for, as in the daemon, on this one process."""
         config, store = self.config, app.open_store(self.config)
-        engines = app.build_vad(config, store), app.build_stt(config, store), app.build_turn(config, store)
+        engines = app.build_vad(config, store), recognisers.build_stt(config, store), app.build_turn(config, store)
         options = SessionOptions(config.vad, config.stt, config.turn, config.interruption)
         self._replay(engines, options, self.recordings[0].samples[: 2 * SAMPLE_RATE])
         texts, cpu_s, judging_cpu_s = [], 0.0, 0.0

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from alfred_voice import app
+from alfred_voice import app, recognisers
 from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.daemon import daemon_arguments, running_daemon
 from alfred_voice.bench.errors import BenchmarkFailed
@@ -88,7 +88,7 @@ def _parts(config: Config) -> list[dict[str, Cell]]:
     store, watch = app.open_store(config), Stopwatch()
     loads: dict[str, Callable[[], object]] = {
         "detector": partial(app.build_vad, config, store),
-        "recogniser": partial(app.build_stt, config, store),
+        "recogniser": partial(recognisers.build_stt, config, store),
         "turn model": partial(app.build_turn, config, store),
         "synthesiser": partial(app.build_tts, config),
         "all four side by side": partial(app.build_engines, config, store),

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from alfred_voice import app
+from alfred_voice import app, recognisers
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.bench.arguments import positive, whole
 from alfred_voice.bench.machine import describe_machine
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace, config: Config) -> Report:
     speech = [recording for recording in load_recordings(store, args.audio) if recording.text != ""]
     bench = _Bench(
         app.build_vad(config, store),
-        app.build_stt(config, store),
+        recognisers.build_stt(config, store),
         app.build_turn(config, store),
         config,
         Stopwatch(),

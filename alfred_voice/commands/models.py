@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from alfred_voice.clock import SystemClock
 from alfred_voice.commands.progress import Bar, Lines
-from alfred_voice.errors import ModelError
+from alfred_voice.errors import ConfigError, ModelError
 from alfred_voice.models.catalog import Model
 from alfred_voice.models.store import FileState, ModelState, Store, models_folder
 
@@ -28,8 +29,21 @@ def add_parser(subparsers: Subparsers) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="all models of the catalogue and their state")
     actions.add_parser("path", help="the folder that holds the models")
-    pull = actions.add_parser("pull", help="fetch what is missing")
+    actions.add_parser("devices", help="what this machine can compute on, and the largest Whisper that fits")
+    pull = actions.add_parser(
+        "pull",
+        help="fetch what is missing; make the graphs of a Whisper",
+        description="Fetch models of the catalogue. A Whisper is named by its size, whisper-tiny.en to "
+        "whisper-large-v3-turbo, or by the path of a checkpoint of openai-whisper: its graphs are made out of that, "
+        "made small, and compared with the weights' own arithmetic.",
+    )
     pull.add_argument("--quiet-if-complete", action="store_true", help="print nothing when nothing is missing")
+    pull.add_argument(
+        "--precision",
+        action="append",
+        metavar="NAME",
+        help="of a Whisper: int8 (the default, for processors), float16 (graphics cards), float32; may be repeated",
+    )
     verify = actions.add_parser("verify", help="hash every file and compare with the catalogue")
     for action in (pull, verify):
         action.add_argument("models", nargs="*", metavar="ID", help="a model's id; the default ones when none is given")
@@ -48,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
                 print(store.root)
                 return EXIT_OK
             case "pull":
-                return _pull(store, args.models, args.quiet_if_complete)
+                return _pull_all(store, args.models, args.precision, args.quiet_if_complete)
+            case "devices":
+                return _devices()
             case "verify":
                 return _verify(store, args.models or store.catalogue.defaults())
             case "remove":
@@ -65,7 +81,11 @@ def _list(store: Store) -> int:
     rows: list[tuple[str, ...]] = [("ID", "VERSION", "LICENCE", "SIZE", "MEMORY", "STATE", "WHAT IT IS")]
     rows.extend(_row(model, store.state(model.id)) for model in store.catalogue.models)
     _print_table(rows)
-    print(f"\nFolder: {store.root}")
+    whispers = _whispers()
+    if made := whispers.rows(store):
+        print()
+        _print_table(made)
+    print(f"\n{whispers.others(store)}\nFolder: {store.root}")
     return EXIT_OK
 
 
@@ -93,6 +113,43 @@ def _state(state: ModelState) -> str:
     return "absent"
 
 
+def _whispers() -> ModuleType:
+    """What deals with Whisper; loads NumPy, which the parser and most actions can do without."""
+    from alfred_voice.commands import whispers
+
+    return whispers
+
+
+def _is_whisper(store: Store, wanted: str) -> bool:
+    """Whether ``wanted`` is no model of the catalogue, but a Whisper."""
+    from alfred_voice.models.whisper_store import WhisperStore
+
+    return wanted not in [model.id for model in store.catalogue.models] and WhisperStore(store).is_ours(wanted)
+
+
+def _devices() -> int:
+    """A table of what can compute."""
+    _print_table(_whispers().devices())
+    return EXIT_OK
+
+
+def _pull_all(store: Store, models: Sequence[str], precisions: Sequence[str] | None, quiet_if_complete: bool) -> int:
+    """Fetch models of the catalogue, and make Whispers."""
+    made = [model for model in models if _is_whisper(store, model)]
+    fetched = [model for model in models if model not in made]
+    if fetched or not made:
+        code = _pull(store, fetched, quiet_if_complete)
+        if code != EXIT_OK:
+            return code
+    if not made:
+        if precisions:
+            raise ConfigError("--precision: expected a Whisper to be pulled")
+        return EXIT_OK
+    whispers = _whispers()
+    code = whispers.pull(store, made, whispers.precisions_of(precisions), is_quiet=quiet_if_complete)
+    return int(code)
+
+
 def _pull(store: Store, models: Sequence[str], quiet_if_complete: bool) -> int:
     """Fetch what is missing, showing how far it is."""
     wanted = tuple(models) or store.catalogue.defaults()
@@ -118,9 +175,13 @@ def _pull(store: Store, models: Sequence[str], quiet_if_complete: bool) -> int:
 
 def _verify(store: Store, models: Sequence[str]) -> int:
     """A line for each file; says what to do about bad ones."""
-    bad = []
-    rows: list[tuple[str, str]] = []
-    for model in models:
+    bad: list[str] = []
+    rows: list[tuple[str, ...]] = []
+    made = [model for model in models if _is_whisper(store, model)]
+    if made:
+        found, bad = _whispers().verify(store, made)
+        rows.extend(found)
+    for model in (model for model in models if model not in made):
         report = store.verify(model)
         rows.extend((f"{model}/{found.file.name}", found.state.value) for found in report.files)
         for found in report.files:
@@ -139,9 +200,17 @@ def _verify(store: Store, models: Sequence[str]) -> int:
 def _remove(store: Store, models: Sequence[str]) -> int:
     """Delete each, saying what it freed."""
     for model in models:
-        freed = store.remove(model)
+        freed = _remove_one(store, model)
         print(f"{model}: {freed / MB:.1f} MB freed" if freed else f"{model}: was not here")
     return EXIT_OK
+
+
+def _remove_one(store: Store, model: str) -> int:
+    if not _is_whisper(store, model):
+        return store.remove(model)
+    from alfred_voice.models.whisper_store import WhisperStore
+
+    return WhisperStore(store).remove(model)
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:

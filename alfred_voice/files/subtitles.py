@@ -1,6 +1,6 @@
 """Segments as subtitles: cues of few short lines, written as SubRip, WebVTT or a table.
 
-Two lines of 42 characters are what broadcasters ask for (Netflix, English Timed Text Style Guide, section 6).
+Two lines of 42 characters are what broadcasters ask for (Netflix, English Timed Text Style Guide).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from alfred_voice.files.transcriber import Segment
+from alfred_voice.files.result import Segment
 
 
 LINE_CHARS = 42
@@ -16,6 +16,11 @@ CUE_LINES = 2
 
 _CLOSING = ".!?,;:"
 """What a line should rather end with than break off before."""
+
+
+SHORTEST_CUE_MS = 833.0
+"""20 pictures at 24 a second: quicker than that nobody reads (the same guide); where the next words come sooner, they
+come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +33,39 @@ class Cue:
 
 
 def cues_of(segment: Segment, line_chars: int = LINE_CHARS, cue_lines: int = CUE_LINES) -> list[Cue]:
-    """A segment in cues, each with its share of the segment's time by its number of characters.
+    """A segment in cues, each from its first word to its last.
 
-    A word that is longer than a line is not divided.
+    Where the segment's words have no times, each cue has its share of the segment's time by its number of
+    characters. A word that is longer than a line is not divided.
 
     Raises:
         ValueError: a line without a character, or a cue without a line.
     """
     if line_chars < 1 or cue_lines < 1:
         raise ValueError(f"Expected lines and characters in them, but got {cue_lines} lines of {line_chars}")
-    lines = _lines(segment.text.split(), line_chars)
-    groups = [lines[at : at + cue_lines] for at in range(0, len(lines), cue_lines)]
+    said = segment.text.split()
+    lines = _lines(said, line_chars)
+    groups = [tuple(lines[at : at + cue_lines]) for at in range(0, len(lines), cue_lines)]
+    return _timed_cues(segment, groups) if len(segment.words) == len(said) else _shared_cues(segment, groups)
+
+
+def _timed_cues(segment: Segment, groups: Sequence[tuple[str, ...]]) -> list[Cue]:
+    """By the times of the words, which are those of the text, one for one."""
+    spans: list[tuple[float, float]] = []
+    first = 0
+    for group in groups:
+        last = first + sum(len(line.split()) for line in group) - 1
+        spans.append((segment.words[first].start_ms, segment.words[last].end_ms))
+        first = last + 1
+    cues: list[Cue] = []
+    for at, (group, (start, end)) in enumerate(zip(groups, spans, strict=True)):
+        following = spans[at + 1][0] if at + 1 < len(spans) else max(end, segment.end_ms)
+        cues.append(Cue(start, max(end, min(start + SHORTEST_CUE_MS, following)), group))
+    return cues
+
+
+def _shared_cues(segment: Segment, groups: Sequence[tuple[str, ...]]) -> list[Cue]:
+    """By the share of the text that each is."""
     whole = sum(map(_characters, groups))
     cues: list[Cue] = []
     shown = 0
@@ -46,7 +73,7 @@ def cues_of(segment: Segment, line_chars: int = LINE_CHARS, cue_lines: int = CUE
         start, shown = shown, shown + _characters(group)
         length_ms = segment.end_ms - segment.start_ms
         begin, end = (segment.start_ms + length_ms * place / whole for place in (start, shown))
-        cues.append(Cue(begin, end, tuple(group)))
+        cues.append(Cue(begin, end, group))
     return cues
 
 

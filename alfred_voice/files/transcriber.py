@@ -1,140 +1,327 @@
-"""From the samples of a whole recording to its text, stretch by stretch."""
+"""From the samples of a whole recording to its text, in a rolling window: what is recognised is forgotten."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from alfred_voice.audio.pcm import to_float
-from alfred_voice.errors import EmptyAudio
-from alfred_voice.files.detect import RecordingDetector
-from alfred_voice.files.segment import Span, clips, segments
-from alfred_voice.models.engine import SAMPLE_RATE, WINDOW_SAMPLES, Clip, Int16, SttEngine, VadEngine
+from alfred_voice.clock import Clock, SystemClock
+from alfred_voice.errors import AudioError, EmptyAudio
+from alfred_voice.files.crew import Answer, Crew
+from alfred_voice.files.detect import RecordingDetector, RecordingVad
+from alfred_voice.files.errors import RecordingTooLong
+from alfred_voice.files.result import Segment, Timing, Transcription
+from alfred_voice.files.rounds import BATCH_SAMPLES, plan_round
+from alfred_voice.files.segment import Span
+from alfred_voice.files.stretches import Stretch, Stretches
+from alfred_voice.models.engine import SAMPLE_RATE, Clip, Int16, SttEngine, VadEngine
+from alfred_voice.results import Transcript, Word
 from alfred_voice.session.options import SttOptions, VadOptions
 
 
 JOIN_MS = 600
 """Speech closer together than this, padding aside, is recognised as one: nobody waits for an endpoint here, and a
 whole sentence is understood better than its parts (over 116 words, 3 errors instead of 4)."""
-_BATCH_SAMPLES = 60 * SAMPLE_RATE
-"""Audio in one call of the recogniser: beyond it a batch takes memory and saves no more time."""
+JOINED_MS = 8000
+"""No longer than that by joining: in 1243 words of many speakers and of one, 21 errors instead of 23 with 12 s, and a
+clip of 12 s takes a tenth more time for each second."""
+ROUNDS_AHEAD = 2
+"""One that is being recognised, and one that waits, so that no worker does."""
+_ROUNDING_MS = 1
+"""Times that come back out of a file have been rounded."""
 _PER_MS = SAMPLE_RATE // 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
-    """One clip's text, with its place in the recording."""
+class Wishes:
+    """What is asked for beside the text."""
 
-    start_ms: float
-    end_ms: float
-    text: str
-    confidence: float
+    language: str | None = None
+    """What is spoken; as configured when absent."""
+    words: bool = False
+    """Whether words are told with their times."""
+    prompt: str = ""
+    """Words to be expected; a recogniser that takes none ignores it."""
+    max_duration_s: float | None = None
+    """A longer recording is an error."""
+    done_until_ms: float = 0.0
+    """What ends before is known already and not recognised again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is."""
+
+    heard_ms: float
+    """Audio that has been read."""
+    done_ms: float
+    """Audio before which everything has been told."""
+
+
+Tell = Callable[[Progress], None]
+
+
+def _nobody(_progress: object) -> None:
+    """Hears of progress where nobody wants to."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recording:
-    """A whole recording and what the detector says of it."""
+    """The speech of a recording: of what lies between nothing is kept."""
 
-    samples: Int16
-    """int16, shape (n,), 16 kHz: 115 MB for an hour."""
-    probabilities: list[float]
-    """Of speech, one for each window of 512 samples."""
-
-    @property
-    def duration_ms(self) -> float:
-        """Its length."""
-        return len(self.samples) / _PER_MS
-
-    def voiced_ms(self, span: Span, threshold: float) -> float:
-        """How much of ``span`` is in windows of speech."""
-        windows = self.probabilities[span[0] // WINDOW_SAMPLES : -(-span[1] // WINDOW_SAMPLES)]
-        return sum(probability >= threshold for probability in windows) * WINDOW_SAMPLES / _PER_MS
-
-
-def _nobody(_figure: float) -> None:
-    """Hears of progress where nobody wants to."""
+    duration_ms: float
+    stretches: tuple[Stretch, ...]
 
 
 class Transcriber:
-    """The way from samples to segments, with the engines for it."""
+    """The way from samples to segments, with the engines for it.
+
+    The detector is asked in the thread that reads the recording, so one object serves one recording at a time.
+
+    Args:
+        vad: hears where speech is.
+        stt: recognises it; a crew for work on several cores.
+        vad_options: what is speech.
+        stt_options: language, and how much is recognised in one piece.
+        max_batch: most clips in one call of the recogniser.
+        clock: measures the stages.
+    """
 
     def __init__(
-        self, vad: VadEngine, stt: SttEngine, vad_options: VadOptions, stt_options: SttOptions, max_batch: int
+        self,
+        vad: VadEngine | RecordingVad,
+        stt: SttEngine | Crew,
+        vad_options: VadOptions,
+        stt_options: SttOptions,
+        max_batch: int,
+        clock: Clock | None = None,
     ) -> None:
-        self._vad = vad
-        self._stt = stt
-        self._vad_options = vad_options
-        self._stt_options = stt_options
-        self._max_batch = max_batch
+        self.clock = clock or SystemClock()
+        self.vad = vad
+        self.crew = stt if isinstance(stt, Crew) else Crew((stt,), self.clock)
+        self.vad_options = vad_options
+        self.stt_options = stt_options
+        self.max_batch = max_batch
 
-    def listen(self, blocks: Iterable[Int16], tell: Callable[[float], None] = _nobody) -> Recording:
-        """All of a recording, and the probability of speech in it.
+    def start(self, blocks: Iterable[Int16], wishes: Wishes | None = None, tell: Tell = _nobody) -> Pass:
+        """Go once over a recording.
 
         Args:
-            blocks: int16, shape (n,), 16 kHz: one after the other.
-            tell: gets the milliseconds heard so far.
+            blocks: int16, shape (n,), 16 kHz: one after the other, each taken when the one before is done with.
+            wishes: what is asked for.
+            tell: hears how far it is, about every second of audio.
+        """
+        return Pass(self, blocks, wishes or Wishes(), tell)
+
+    def listen(self, blocks: Iterable[Int16]) -> Recording:
+        """All speech of a recording.
 
         Raises:
             EmptyAudio: no sample at all.
         """
-        detector = RecordingDetector(self._vad, self._vad_options)
-        heard: list[Int16] = []
-        probabilities: list[float] = []
-        for block in blocks:
-            heard.append(block)
-            probabilities.extend(detector.feed(block))
-            tell(len(probabilities) * WINDOW_SAMPLES / _PER_MS)
-        if not heard:
-            raise EmptyAudio("Expected a recording, but got no sample")
-        return Recording(np.concatenate(heard), probabilities + detector.flush())
+        going = self.start(blocks)
+        stretches = tuple(going.stretches())
+        going.check()
+        return Recording(going.duration_ms, stretches)
 
     def spans(self, recording: Recording) -> list[Span]:
         """Where there is speech, in clips that the recogniser takes."""
-        found = segments(recording.probabilities, self._vad_options, len(recording.samples))
-        return clips(found, recording.samples, JOIN_MS, self._stt_options.max_window_ms)
+        return [(stretch.start, stretch.end) for stretch in recording.stretches]
 
-    def recognise(self, recording: Recording, tell: Callable[[float], None] = _nobody) -> Iterator[Segment]:
-        """The segments that have words, in order, batch by batch.
-
-        Args:
-            recording: what :meth:`listen` gave.
-            tell: gets how much of the recording is done before each batch, 0 to 1.
+    def recognise(self, recording: Recording) -> Iterator[Segment]:
+        """The segments that have words, in order.
 
         Raises:
             EngineFailure: the recogniser failed.
         """
-        wanted = [
-            (span, voiced_ms)
-            for span in self.spans(recording)
-            if (voiced_ms := recording.voiced_ms(span, self._vad_options.threshold)) >= self._stt_options.min_voiced_ms
-        ]
-        for batch in _batches(wanted, self._max_batch):
-            tell(batch[0][0][0] / len(recording.samples))
-            asked = [
-                Clip(
-                    to_float(recording.samples[span[0] : span[1]]),
-                    language=self._stt_options.language,
-                    voiced_ms=voiced_ms,
-                )
-                for span, voiced_ms in batch
-            ]
-            for (span, _), transcript in zip(batch, self._stt.transcribe(asked), strict=True):
+        yield from self.start(()).recognise(recording.stretches)
+
+
+class Pass:
+    """One recording on its way; gives its segments in order, once.
+
+    Attributes:
+        duration_ms: how much of the recording has been read.
+    """
+
+    def __init__(self, transcriber: Transcriber, blocks: Iterable[Int16], wishes: Wishes, tell: Tell) -> None:
+        self._of = transcriber
+        self._blocks = blocks
+        self._wishes = wishes
+        self._tell = tell
+        self._clock = transcriber.clock
+        self._begun_at = self._clock.now()
+        self._decode_s = self._detect_s = self._recognise_s = 0.0
+        self._segments: list[Segment] = []
+        self._done_ms = 0.0
+        self._language = wishes.language or transcriber.stt_options.language
+        self._damage: AudioError | None = None
+        self.duration_ms = 0.0
+
+    def __iter__(self) -> Generator[Segment, None, None]:
+        """The segments that have words, as soon as they are certain; damage is raised when what came before is told.
+
+        Raises:
+            AudioError: as what gives the blocks, and for a recording of no sample or of too many.
+            EngineFailure: an engine failed.
+        """
+        for segment in self.recognise(self.stretches()):
+            self._segments.append(segment)
+            yield segment
+        self.check()
+        self._tell(Progress(self.duration_ms, self.duration_ms))
+
+    def result(self, known: Iterable[Segment] = (), metadata: Mapping[str, Any] | None = None) -> Transcription:
+        """What there is so far; everything, after the last segment.
+
+        Args:
+            known: segments of before :attr:`Wishes.done_until_ms`.
+            metadata: what is known of the recording beside the engines.
+        """
+        timing = Timing(self._decode_s, self._detect_s, self._recognise_s, self._clock.now() - self._begun_at)
+        engines = {"vad": self._of.vad.name, "stt": self._of.crew.name, "workers": self._of.crew.size}
+        segments = (*known, *self._segments)
+        return Transcription(segments, self.duration_ms, self._language, timing, {**(metadata or {}), **engines})
+
+    def check(self) -> None:
+        """Raise what ended the recording before its time, once it has been gone over."""
+        if self._damage is not None:
+            raise self._damage
+        if not self.duration_ms:
+            raise EmptyAudio("Expected a recording, but got no sample")
+
+    def stretches(self) -> Iterator[Stretch]:
+        """The speech of the recording, while it is being read; of a damaged one what comes before the damage."""
+        detector = RecordingDetector(self._of.vad, self._of.vad_options)
+        cutter = Stretches(self._of.vad_options, JOIN_MS, JOINED_MS, self._of.stt_options.max_window_ms)
+        blocks = iter(self._blocks)
+        while (block := self._next_block(blocks)) is not None:
+            begun_at = self._clock.now()
+            found = cutter.feed(block, detector.feed(block))
+            self._detect_s += self._clock.now() - begun_at
+            yield from found
+            self._tell(Progress(self.duration_ms, self._done_ms))
+        yield from cutter.flush(detector.flush())
+
+    def recognise(self, stretches: Iterable[Stretch]) -> Iterator[Segment]:
+        """The segments of some stretches, in order."""
+        ahead: deque[_Round] = deque()
+        try:
+            for gathered in self._gathered(stretches):
+                ahead.append(self._submit(gathered))
+                while len(ahead) >= ROUNDS_AHEAD:
+                    yield from self._told(ahead.popleft())
+            while ahead:
+                yield from self._told(ahead.popleft())
+        finally:
+            for left in ahead:
+                left.cancel()
+
+    def _next_block(self, blocks: Iterator[Int16]) -> Int16 | None:
+        """About a second of what has been read next; None at the end, whatever the end is."""
+        begun_at = self._clock.now()
+        pieces: list[Int16] = []
+        samples = 0
+        try:
+            while samples < SAMPLE_RATE and self._damage is None and (piece := next(blocks, None)) is not None:
+                pieces.append(piece)
+                samples += len(piece)
+        except AudioError as error:
+            self._damage = error  # what came before is as good as ever
+        self._decode_s += self._clock.now() - begun_at
+        return self._allowed(np.concatenate(pieces)) if samples else None
+
+    def _allowed(self, block: Int16) -> Int16 | None:
+        """As much of ``block`` as the recording may still have; None when that is nothing."""
+        longest_s = self._wishes.max_duration_s
+        if longest_s is not None:
+            left = round(longest_s * SAMPLE_RATE) - round(self.duration_ms * _PER_MS)
+            if len(block) > left:
+                self._damage = RecordingTooLong(f"expected at most {longest_s:g} s of audio, but more came")
+                block = block[:left]
+        self.duration_ms += len(block) / _PER_MS
+        return block if len(block) else None
+
+    def _gathered(self, stretches: Iterable[Stretch]) -> Iterator[list[Stretch]]:
+        """So many stretches at a time that all workers are busy for a while."""
+        gathered: list[Stretch] = []
+        samples = 0
+        for stretch in stretches:
+            if not self._is_wanted(stretch):
+                continue
+            gathered.append(stretch)
+            samples += len(stretch.samples)
+            if samples >= self._of.crew.size * BATCH_SAMPLES:
+                yield gathered
+                gathered, samples = [], 0
+        if gathered:
+            yield gathered
+
+    def _is_wanted(self, stretch: Stretch) -> bool:
+        is_new = stretch.end / _PER_MS > self._wishes.done_until_ms + _ROUNDING_MS
+        return is_new and stretch.voiced_ms >= self._of.stt_options.min_voiced_ms
+
+    def _submit(self, gathered: list[Stretch]) -> _Round:
+        """Have all of them recognised."""
+        answers: dict[int, tuple[Future[Answer], int]] = {}
+        batches = plan_round(gathered, self._of.crew.size, self._of.max_batch)
+        for batch in batches:
+            answer = self._of.crew.submit([self._clip(gathered[at]) for at in batch])
+            answers.update((at, (answer, place)) for place, at in enumerate(batch))
+        return _Round(gathered, answers)
+
+    def _clip(self, stretch: Stretch) -> Clip:
+        wishes = self._wishes
+        return Clip(
+            to_float(stretch.samples),
+            language=wishes.language or self._of.stt_options.language,
+            voiced_ms=stretch.voiced_ms,
+            wants_words=wishes.words,
+            prompt=wishes.prompt,
+        )
+
+    def _told(self, one: _Round) -> Iterator[Segment]:
+        """What became of a round, in the recording's order."""
+        try:
+            for at, stretch in enumerate(one.stretches):
+                future, place = one.answers[at]
+                answer = future.result()
+                if place == 0:
+                    self._recognise_s += answer.seconds
+                transcript = answer.transcripts[place]
+                self._done_ms = stretch.end / _PER_MS
                 if transcript.text:
-                    yield Segment(span[0] / _PER_MS, span[1] / _PER_MS, transcript.text, transcript.confidence)
+                    self._language = transcript.language
+                    yield _segment(stretch, transcript)
+        finally:
+            one.cancel()
 
 
-def _batches(wanted: Sequence[tuple[Span, float]], max_clips: int) -> Iterator[list[tuple[Span, float]]]:
-    """Neighbours together, up to a number of clips and a minute of audio."""
-    batch: list[tuple[Span, float]] = []
-    length = 0
-    for clip in wanted:
-        (start, end), _ = clip
-        if batch and (len(batch) == max_clips or length + end - start > _BATCH_SAMPLES):
-            yield batch
-            batch, length = [], 0
-        batch.append(clip)
-        length += end - start
-    if batch:
-        yield batch
+@dataclass(frozen=True, slots=True, eq=False)
+class _Round:
+    """Stretches that were given to the workers together."""
+
+    stretches: list[Stretch]
+    answers: Mapping[int, tuple[Future[Answer], int]]
+    """Place of a stretch -> its batch, and its place there."""
+
+    def cancel(self) -> None:
+        """Do not begin what has not been begun."""
+        for answer, _ in self.answers.values():
+            answer.cancel()
+
+
+def _segment(stretch: Stretch, transcript: Transcript) -> Segment:
+    """A stretch's transcript, its words on the recording's clock."""
+    start_ms, end_ms = stretch.start / _PER_MS, stretch.end / _PER_MS
+    words = tuple(
+        Word(word.word, start_ms + word.start_ms, min(start_ms + word.end_ms, end_ms), word.probability)
+        for word in transcript.words
+    )
+    return Segment(start_ms, end_ms, transcript.text, transcript.confidence, words)

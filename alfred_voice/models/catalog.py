@@ -305,5 +305,25 @@ REFERENCES = Model(
     is_default=False,
 )
 
-CATALOG = Catalogue((SILERO_VAD, MOONSHINE_TINY_EN, SMART_TURN, REFERENCES))
+MLX_WHISPER_PACKAGE = Package("mlx-whisper", "0.4.3", 890_544)
+"""Carries the vocabularies as openai-whisper has them, which comes without a wheel itself."""
+
+WHISPER_VOCABULARY = Model(
+    id="whisper-vocabulary",
+    version="0.4.3",
+    description="What the tokens of Whisper spell: English, and a hundred languages",
+    licence="MIT",
+    memory_mb=0,
+    files=_members(
+        MLX_WHISPER_PACKAGE,
+        "mlx_whisper/assets",
+        (
+            ("gpt2.tiktoken", 835_554, "306cd27f03c1a714eca7108e03d66b7dc042abe8c258b44c199a7ed9838dd930"),
+            ("multilingual.tiktoken", 816_730, "b34b360dbb493e781e479794586d661700670d65564001f23024971d1f2fa126"),
+        ),
+    ),
+    is_default=False,
+)
+
+CATALOG = Catalogue((SILERO_VAD, MOONSHINE_TINY_EN, SMART_TURN, WHISPER_VOCABULARY, REFERENCES))
 """What the daemon can use."""

@@ -6,8 +6,8 @@ lane's). It raises :exc:`alfred_voice.errors.EngineFailure` when it cannot answe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -96,6 +96,36 @@ class GrowingStt(Protocol):
         ...
 
 
+@runtime_checkable
+class TokenStt(Protocol):
+    """What a recogniser offers beside, whose tokens others can read, and perhaps write."""
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What the tokens spell, untrimmed."""
+        ...
+
+    def tokens_of(self, text: str) -> tuple[int, ...] | None:
+        """The tokens of a text; None where they cannot be told."""
+        ...
+
+
+@runtime_checkable
+class TieredQuality(Protocol):
+    """What a recogniser offers beside, that can make do with a smaller model."""
+
+    is_reduced: bool
+    """Whether finals are recognised by the smaller one, too; set from any thread."""
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """What an engine offers beside, that holds something from outside: connections, for example."""
+
+    def close(self) -> None:
+        """Give it back; whoever waits for an answer gets an error."""
+        ...
+
+
 class TurnEngine(Protocol):
     """Tells from the sound of a turn so far whether the speaker has finished."""
 
@@ -140,14 +170,21 @@ class VariantVoices(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """One engine of each kind, loaded."""
+    """One engine of each kind, loaded; of recognisers maybe more."""
 
     vad: VadEngine
     stt: SttEngine
     turn: TurnEngine
     tts: TtsEngine
+    more_stt: Mapping[str, SttEngine] = field(default_factory=dict)
+    """Those that a session may ask for in place of :attr:`stt`, by the name that it asks with."""
 
     @property
     def names(self) -> dict[str, str]:
         """Kind -> the engine's name."""
-        return {"vad": self.vad.name, "stt": self.stt.name, "turn": self.turn.name, "tts": self.tts.name}
+        return self.names_for(None)
+
+    def names_for(self, engine: str | None) -> dict[str, str]:
+        """Kind -> the engine's name, for a session that asks for that recogniser."""
+        stt = self.more_stt.get(engine or "", self.stt)
+        return {"vad": self.vad.name, "stt": stt.name, "turn": self.turn.name, "tts": self.tts.name}

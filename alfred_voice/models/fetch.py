@@ -136,6 +136,25 @@ def download_file(address: Address, part: Path, size: int, item: str, progress: 
     progress.update(item, size, size)
 
 
+def offered_bytes(address: Address) -> int:
+    """How long the file is that a web server offers.
+
+    Raises:
+        ModelFetchFailed: it cannot be reached, refuses, or does not say.
+    """
+    request = urllib.request.Request(  # noqa: S310 - an Address is https, or this machine
+        address.url, headers={"User-Agent": f"alfred-voice/{__version__}"}, method="HEAD"
+    )
+    try:
+        with _open(request, None) as response:
+            size = response.headers.get("Content-Length", "")
+    except _Interrupted as exc:
+        raise ModelFetchFailed(str(exc)) from exc
+    if not size.isdecimal() or int(size) == 0:
+        raise ModelFetchFailed(f"the server does not say how long {address} is")
+    return int(size)
+
+
 def _receive(address: Address, part: Path, size: int, item: str, progress: Progress) -> None:
     """One request: the rest of the file, or all of it from a server that knows no ranges."""
     begun = size_of(part) or 0
@@ -161,13 +180,13 @@ def _receive(address: Address, part: Path, size: int, item: str, progress: Progr
 
 
 @contextmanager
-def _open(request: urllib.request.Request, part: Path) -> Iterator[http.client.HTTPResponse]:
+def _open(request: urllib.request.Request, part: Path | None) -> Iterator[http.client.HTTPResponse]:
     """The answer to a request; whatever goes wrong with the network is an error of ours."""
     try:
         response = urllib.request.urlopen(request, timeout=SILENCE_S)  # noqa: S310 - an Address is https, or this machine
     except urllib.error.HTTPError as exc:
         with exc:
-            if exc.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if part is not None and exc.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 part.unlink(missing_ok=True)  # what we have belongs to another file
             raise ModelFetchFailed(f"the server answered {exc.code} {exc.reason}") from exc
     except (urllib.error.URLError, http.client.HTTPException, OSError) as exc:

@@ -63,6 +63,14 @@ class Moonshine:
         """For the partials of one utterance: what is made of its beginning need not be made again."""
         return Hearing()
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What the tokens spell, untrimmed."""
+        return self.vocabulary.text(tokens)
+
+    def tokens_of(self, text: str) -> tuple[int, ...] | None:
+        """None: which of the many ways to spell a text the decoder would choose is not known."""
+        return None
+
     def transcribe(self, clips: Sequence[Clip]) -> list[Transcript]:
         """One transcript for each clip, in their order; empty for noise and for clips under 56 ms.
 

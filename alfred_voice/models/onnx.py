@@ -13,9 +13,16 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
-from alfred_voice.errors import EngineFailure, ModelCorrupt, ModelMissing
+from alfred_voice.errors import EngineFailure, ModelCorrupt, ModelMissing, OutOfMemory
 
 
+Provider = tuple[str, Mapping[str, str]]
+"""What computes, by ONNX Runtime's name of it, and its options."""
+
+PROCESSOR: Provider = ("CPUExecutionProvider", {})
+
+_OUT_OF_MEMORY = ("out of memory", "failed to allocate", "bad_alloc", "bad allocation", "alloc_failed")
+"""How the runtime and its providers say it, in lower case; they have no exception for it."""
 _LOG_ERRORS_ONLY = 3  # ONNX Runtime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
 
@@ -39,26 +46,33 @@ class Session:
         """The outputs of that name and order, or all of them.
 
         Raises:
+            OutOfMemory: there was not enough for these inputs.
             EngineFailure: ONNX Runtime refused the inputs or failed while it ran.
         """
         try:
             answers = self._session.run(None if outputs is None else list(outputs), dict(feeds))
         except Exception as exc:  # the runtime's exceptions share no other root
-            raise EngineFailure(f"{self._label} did not run: {_first_line(exc)}") from exc
+            said = str(exc).lower()
+            is_memory = isinstance(exc, MemoryError) or any(sign in said for sign in _OUT_OF_MEMORY)
+            kind = OutOfMemory if is_memory else EngineFailure
+            raise kind(f"{self._label} did not run: {_first_line(exc)}") from exc
         return cast(list[NDArray[Any]], answers)
 
     def __repr__(self) -> str:
         return f"<Session {self._label}>"
 
 
-def open_session(path: Path, *, threads: int = 1, keeps_memory: bool = False) -> Session:
-    """Load the graph at ``path`` (ONNX or ORT format) for the CPU.
+def open_session(
+    path: Path, *, threads: int = 1, keeps_memory: bool = False, provider: Provider = PROCESSOR
+) -> Session:
+    """Load the graph at ``path`` (ONNX or ORT format).
 
     Args:
         path: the model's file.
         threads: how many threads one operator may use; the caller's own is among them.
         keeps_memory: keep the memory of the largest call for the next one: quicker where every call
             has the same shapes, a waste where they vary.
+        provider: what computes; what it does not know is computed by the processor.
 
     Raises:
         ModelMissing: there is no such file.
@@ -72,10 +86,28 @@ def open_session(path: Path, *, threads: int = 1, keeps_memory: bool = False) ->
 
     try:
         options = _options(ort, threads, keeps_memory)
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        providers = [provider] if provider == PROCESSOR else [provider, PROCESSOR]
+        asked = [(name, dict(settings)) for name, settings in providers]
+        session = ort.InferenceSession(str(path), options, providers=asked)
     except Exception as exc:  # the runtime's exceptions share no other root
         raise ModelCorrupt(f"{path} cannot be loaded by ONNX Runtime: {_first_line(exc)}") from exc
     return Session(session, path.name)
+
+
+def available_providers() -> list[str]:
+    """What this build of the runtime can compute on, by its own names."""
+    import onnxruntime as ort
+
+    return list(ort.get_available_providers())
+
+
+def openvino_devices() -> list[str]:
+    """The devices that OpenVINO finds; none where the runtime is built without it."""
+    if "OpenVINOExecutionProvider" not in available_providers():
+        return []
+    from onnxruntime.capi import _pybind_state as state
+
+    return list(state.get_available_openvino_device_ids())
 
 
 def bound_graph(data: bytes) -> Any:

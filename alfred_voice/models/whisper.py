@@ -24,7 +24,8 @@ from alfred_voice.models.onnx import Session
 from alfred_voice.models.whisper_decoder import Row, WhisperDecoder
 from alfred_voice.models.whisper_files import WhisperFiles
 from alfred_voice.models.whisper_mel import WhisperMel
-from alfred_voice.models.whisper_rules import LogitRules, WhisperOptions, compression
+from alfred_voice.models.whisper_options import WhisperOptions
+from alfred_voice.models.whisper_rules import LogitRules, compression
 from alfred_voice.models.whisper_vocabulary import Vocabulary
 from alfred_voice.models.whisper_words import aligned_words
 from alfred_voice.results import Transcript, Word
@@ -51,8 +52,9 @@ _SPARE_TOKENS = 10
 _PROMPT_TOKENS = 223
 """Half of the decoder's places but for the mark before it; openai/whisper, decoding.py."""
 _MAX_ROWS = 16
-_MAX_STATES = 3000
-"""Of a batch, 60 s of sound, padding counted: the base model wants 24 kB about each, 74 MB in all."""
+_MAX_STATES = 1536
+"""Of a batch, 30 s of sound, padding counted: the base model wants 24 kB about each, 37 MB in all."""
+_MAX_COMMANDS = 4
 _GUESS_PLACES = 26
 """Places at the end of the decoder that are kept free for drafts."""
 
@@ -106,6 +108,14 @@ class Whisper:
         self._begins = np.array([self.vocabulary.begins_word(token) for token in range(self.vocabulary.end)])
         self._prompts: dict[str, tuple[int, ...]] = {}
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What the tokens spell, untrimmed."""
+        return self.vocabulary.text(tokens)
+
+    def tokens_of(self, text: str) -> tuple[int, ...] | None:
+        """The tokens of a text."""
+        return tuple(self.vocabulary.encode(text))
+
     def transcribe(self, clips: Sequence[Clip]) -> list[Transcript]:
         """One transcript for each clip, in their order; empty where nobody speaks and for clips under 50 ms.
 
@@ -115,7 +125,7 @@ class Whisper:
             EngineFailure: a clip is longer than 30 s, or not of samples.
         """
         tries = [_Try(clip, self._states(len(clip.samples))) for clip in clips]
-        left = [one for one in tries if self._is_usable(one.clip)]
+        left = [one for one in tries if self._is_usable(one.clip) and self._room(one.clip) > 0]
         while left:
             for batch in plan_batches([one.features_states for one in left], _MAX_ROWS, _MAX_STATES):
                 self._attempt([left[at] for at in batch])
@@ -134,6 +144,13 @@ class Whisper:
         row = Row(self._opening(one), tokens)
         self._decoder.decode([row], [self._hear(one)])
         return row
+
+    def hear(self, samples: Float32) -> Float32:
+        """What the encoder makes of a clip: float32, shape (states, width); for measurements."""
+        states = self._states(len(samples))
+        (found,) = self._encoder.run({"mel": self._mel.features(samples, 2 * states)[np.newaxis]}, ["states"])
+        heard: Float32 = found[0]
+        return heard
 
     def _states(self, samples: int) -> int:
         """How many states of the encoder a clip is given."""
@@ -218,7 +235,15 @@ class Whisper:
         commands = self.vocabulary.opening(
             language, translates=translates, with_timestamps=self._has_timestamps(one.clip)
         )
-        return (*self._earlier(one.clip.prompt or self._options.prompt), *commands)
+        earlier = self._earlier(one.clip.prompt or self._options.prompt)
+        spare = len(earlier) - self._room(one.clip)
+        if spare > 0:
+            earlier = (*earlier[:1], *earlier[spare + 1 :])
+        return (*earlier, *commands)
+
+    def _room(self, clip: Clip) -> int:
+        """Places of the decoder for what came earlier, beside the commands, the prefix and a token more."""
+        return self._files.dimensions.n_text_ctx - _GUESS_PLACES - _MAX_COMMANDS - len(clip.prefix) - 1
 
     def _earlier(self, prompt: str) -> tuple[int, ...]:
         """A prompt in tokens; the last few are kept, as sessions give the same one again and again."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 import collections
 import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,11 @@ _STORAGES = {"FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8"
 """How the numbers of each kind of storage lie in their file."""
 _LARGEST_BYTES = 16 << 30
 """Of all tensors of a file; the largest that is published has 3 GB."""
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, EOFError, OSError, LookupError, ValueError, TypeError),
+    *(AttributeError, ArithmeticError, RuntimeError, MemoryError),
+)
+"""What a damaged archive or pickle comes to, depending on where the damage is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ class Dimensions:
         for state, head in ((self.n_audio_state, self.n_audio_head), (self.n_text_state, self.n_text_head)):
             if state % head:
                 raise ModelCorrupt(f"{head} heads cannot share a width of {state}")
+        if self.n_audio_state != self.n_text_state:
+            raise ModelCorrupt(f"a decoder of width {self.n_text_state} cannot look at states of {self.n_audio_state}")
 
     @property
     def is_multilingual(self) -> bool:
@@ -94,7 +103,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         with zipfile.ZipFile(path) as archive:
             found = _load(archive)
-    except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, IndexError) as exc:
+    except _UNREADABLE as exc:
         raise ModelCorrupt(f"{path} is no checkpoint of openai-whisper: {exc}") from exc
     sizes, weights = (found.get("dims"), found.get("model_state_dict")) if isinstance(found, dict) else (None, None)
     if not isinstance(sizes, dict) or not isinstance(weights, dict):
@@ -103,6 +112,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         dimensions = Dimensions(**sizes)
     except TypeError as exc:
         raise ModelCorrupt(f"{path}: the sizes are not those of a Whisper: {exc}") from exc
+    for name, weight in weights.items():
+        if not isinstance(weight, np.ndarray):
+            raise ModelCorrupt(f"{path}: {name!r} is no tensor")
     return Checkpoint(dimensions, weights)
 
 
@@ -166,8 +178,11 @@ def _tensor(storage: Float32, offset: int, size: tuple[int, ...], stride: tuple[
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if offset < 0 or min(stride, default=0) < 0 or last >= len(storage):
         raise ValueError("a tensor reaches past its numbers")
+    if prod(size) > len(storage):
+        # Steps of nothing repeat a number as often as one likes.
+        raise ValueError("a tensor has more than its numbers")
     strides = [step * storage.itemsize for step in stride]
-    return np.ascontiguousarray(np.lib.stride_tricks.as_strided(storage[offset:], size, strides))
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides).copy()
 
 
 def _parameter(data: Float32, *_: Any) -> Float32:

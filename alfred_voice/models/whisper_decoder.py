@@ -87,7 +87,8 @@ class Row:
             self.no_speech = rules.no_speech(logits[0])
             logits = logits[1:]
         for at, row in enumerate(logits):
-            rules.apply(row, self.tokens[len(self.prefix) :], with_timestamps=self.with_timestamps)
+            # Behind a prefix the text may end at once, or go on with a space: it has begun.
+            rules.apply(row, self.tokens, with_timestamps=self.with_timestamps)
             token, log_probability = choose(row, self.temperature, self.random)
             if not self._take(token, log_probability, end):
                 self.done = True

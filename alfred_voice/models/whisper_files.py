@@ -133,7 +133,7 @@ def find_whisper(root: Path, name: str) -> WhisperFiles:
         )
     try:
         return _read(folder, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ModelCorrupt(
             f"{path} cannot be used: {exc}. Run '{PULL_COMMAND} {folder.name}' to make it again."
         ) from exc

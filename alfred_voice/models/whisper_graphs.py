@@ -29,14 +29,19 @@ from pathlib import Path
 
 import numpy as np
 
-from alfred_voice.models.onnx_writer import MICROSOFT
 from alfred_voice.models.whisper_checkpoint import Checkpoint
-from alfred_voice.models.whisper_layers import Float32, Layers, Linear, Precision, Weights, quantised
+from alfred_voice.models.whisper_layers import (
+    FLOAT,
+    FLOAT16,
+    Float32,
+    Heads,
+    Layers,
+    Linear,
+    Precision,
+    Weights,
+    quantised,
+)
 
-
-FLOAT = 1
-FLOAT16 = 10
-"""ONNX's numbers for float32 and float16, onnx.proto TensorProto.DataType."""
 
 Head = tuple[int, int]
 """Layer and number of one head of the decoder's cross-attention."""
@@ -56,7 +61,7 @@ def write_encoder(checkpoint: Checkpoint, path: Path, precision: Precision) -> N
     for block, next_norm in zip(blocks, norms, strict=True):
         both = layers.product(normal, block.beside("attn.query", "attn.key", "attn.value"))
         query, key, value = layers.split(both, width, width, width)
-        seen = layers.attend(query, key, value, sizes.n_audio_head)
+        seen = layers.attend(query, key, value, Heads(sizes.n_audio_head, width // sizes.n_audio_head))
         out = block.linear("attn.out")
         x, normal = layers.add_and_norm(x, layers.product(seen, out, with_bias=False), out.bias, block.norm("mlp_ln"))
         fed, bias = layers.feed_forward(normal, block)
@@ -94,7 +99,8 @@ class _Sources:
     def __init__(self, layers: Layers, checkpoint: Checkpoint, heads: Sequence[Head]) -> None:
         graph = layers.graph
         self._layers = layers
-        self._sizes = checkpoint.dimensions
+        self._sizes = sizes = checkpoint.dimensions
+        self._apart = Heads(sizes.n_text_head, sizes.n_text_state // sizes.n_text_head)
         self._heads = heads
         self.fits: list[str] = []
         self.tokens = graph.input("tokens", np.int64, ("rows", "fresh"))
@@ -127,9 +133,7 @@ class _Sources:
         values = graph.add("ScatterND", past_value, self._places, _widened(layers, value))
         graph.output(keys, f"present_key_{number}", np.float32, axes)
         graph.output(values, f"present_value_{number}", np.float32, axes)
-        read = layers.attend(
-            query, _narrowed(layers, keys), _narrowed(layers, values), sizes.n_text_head, bias=self._bias
-        )
+        read = layers.attend(query, _narrowed(layers, keys), _narrowed(layers, values), self._apart, bias=self._bias)
         out = block.linear("attn.out")
         return layers.product(read, out, with_bias=False), out.bias
 
@@ -143,19 +147,17 @@ class _Sources:
         chosen = [head for layer, head in self._heads if layer == number]
         if chosen:
             self.fits.append(self._fit(query, key, chosen))
-        heard = layers.attend(query, key, value, sizes.n_text_head, mask=self._mask)
+        heard = layers.attend(query, key, value, self._apart, mask=self._mask, is_apart=True)
         out = block.linear("cross_attn.out")
         return layers.product(heard, out, with_bias=False), out.bias
 
     def _fit(self, query: str, key: str, chosen: Sequence[int]) -> str:
-        """How well the questions fit what they look at, in some of the heads; only computed when it is asked for."""
-        graph, heads = self._layers.graph, self._sizes.n_text_head
-        width = self._sizes.n_text_state // heads
+        """How well the questions fit what they look at, in some of the heads."""
+        graph = self._layers.graph
         places = graph.constant(chosen, np.int64)
-        apart = graph.add("Reshape", query, graph.constant([0, 0, heads, width], np.int64))
-        asked = graph.add("Gather", graph.add("Transpose", apart, perm=[0, 2, 1, 3]), places, axis=1)
+        asked = graph.add("Gather", self._layers.apart(query, self._apart), places, axis=1)
         looked_at = graph.add("Transpose", graph.add("Gather", key, places, axis=1), perm=[0, 1, 3, 2])
-        scale = self._layers.constant(np.array(width**-0.5, np.float32))
+        scale = self._layers.constant(np.array(self._apart.width**-0.5, np.float32))
         return graph.add("Mul", graph.add("MatMul", asked, looked_at), scale)
 
 
@@ -166,7 +168,7 @@ def _convolved(layers: Layers, checkpoint: Checkpoint, mel: str) -> str:
     for number, stride in ((1, 1), (2, 2)):
         weights = [layers.constant(checkpoint[f"encoder.conv{number}.{part}"]) for part in ("weight", "bias")]
         folded = graph.add("Conv", x, *weights, kernel_shape=[3], pads=[1, 1], strides=[stride])
-        x = graph.add("Gelu", folded, domain=MICROSOFT)
+        x = graph.add("Gelu", folded)
     x = graph.add("Transpose", x, perm=[0, 2, 1])
     table = layers.constant(checkpoint["encoder.positional_embedding"][: sizes.n_audio_ctx])
     count = graph.add("Shape", x, start=1, end=2)
@@ -177,14 +179,12 @@ def _convolved(layers: Layers, checkpoint: Checkpoint, mel: str) -> str:
 def _put_cross(layers: Layers, checkpoint: Checkpoint, states: str) -> None:
     """The keys and values that the decoder's layers make of the states, as outputs."""
     graph, sizes = layers.graph, checkpoint.dimensions
-    heads, width = sizes.n_text_head, sizes.n_text_state // sizes.n_text_head
-    shape = graph.constant([0, 0, heads, width], np.int64)
+    heads = Heads(sizes.n_text_head, sizes.n_text_state // sizes.n_text_head)
     for number in range(sizes.n_text_layer):
         block = Weights(checkpoint, f"decoder.blocks.{number}.cross_attn.")
         for part in ("key", "value"):
-            apart = graph.add("Reshape", layers.product(states, block.linear(part)), shape)
-            turned = _widened(layers, graph.add("Transpose", apart, perm=[0, 2, 1, 3]))
-            graph.output(turned, f"{part}_{number}", np.float32, ("rows", heads, "states", width))
+            apart = _widened(layers, layers.apart(layers.product(states, block.linear(part)), heads))
+            graph.output(apart, f"{part}_{number}", np.float32, ("rows", heads.count, "states", heads.width))
 
 
 def _embedded(layers: Layers, checkpoint: Checkpoint, precision: Precision, sources: _Sources) -> str:

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from alfred_voice.models.whisper_vocabulary import TIMESTAMP_S, Vocabulary
@@ -23,43 +20,6 @@ Float32 = NDArray[np.float32]
 MAX_INITIAL_TIMESTAMP_S = 1.0
 """A text begins within the first second."""
 _NEVER = np.float32(-np.inf)
-
-
-@dataclass(frozen=True, slots=True)
-class WhisperOptions:
-    """How Whisper decodes, and when it does not believe itself."""
-
-    task: Annotated[
-        str, Meta(pattern="^(transcribe|translate)$", description="transcribe, or translate into English")
-    ] = "transcribe"
-    prompt: Annotated[
-        str, Meta(max_length=2000, description="text that it takes for what came before: names, words to be expected")
-    ] = ""
-    temperatures: Annotated[
-        tuple[float, ...],
-        Meta(
-            min_length=1,
-            max_length=10,
-            description="how freely tokens are drawn, attempt by attempt, until a final can be believed; partials "
-            "have the first attempt only",
-        ),
-    ] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    max_compression: Annotated[
-        float, Meta(gt=1.0, description="a text that can be compressed more than that repeats itself")
-    ] = 2.4
-    min_log_probability: Annotated[
-        float, Meta(le=0.0, description="mean logarithm of the tokens' probabilities below which a text is doubtful")
-    ] = -1.0
-    max_no_speech: Annotated[
-        float, Meta(ge=0.0, le=1.0, description="probability of no speech above which a doubtful text is none")
-    ] = 0.6
-    with_timestamps: Annotated[
-        bool, Meta(description="let finals tell times of their own; slower, and not needed for words' times")
-    ] = False
-
-    def __post_init__(self) -> None:
-        if not all(0.0 <= temperature <= 1.0 for temperature in self.temperatures):
-            raise ValueError(f"temperatures: expected numbers from 0 to 1, got {list(self.temperatures)}")
 
 
 class LogitRules:
@@ -83,7 +43,7 @@ class LogitRules:
 
         Args:
             logits: float32, shape (vocabulary,); changed.
-            said: what has been chosen so far, without what was given.
+            said: what the text has so far.
             with_timestamps: whether times are among it.
         """
         if not said:

@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any
 
 from alfred_voice.clock import Clock
-from alfred_voice.errors import AlfredVoiceError, Draining, Overloaded
+from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Overloaded
 from alfred_voice.events import SessionStarted
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
@@ -159,6 +159,7 @@ class Coordinator:
         """
         try:
             self.admit()
+            self._check_engine(settings)
             self.roster.check_free(settings.session_id)
         except AlfredVoiceError as error:
             self.metrics.refused.labels(error.code).inc()
@@ -172,9 +173,16 @@ class Coordinator:
             "max_message_bytes": max_message_bytes,
             "queue_ms": self.options.pipeline.queue_frames * FRAME_MS,
         }
-        stream.tell(SessionStarted(settings.sample_rate, settings.encoding, self._ready_engines.names, limits))
+        names = self._ready_engines.names_for(settings.engine)
+        stream.tell(SessionStarted(settings.sample_rate, settings.encoding, names, limits))
         log.info("session_opened", extra={"session": settings.session_id, "transport": transport})
         return stream
+
+    def _check_engine(self, settings: SessionSettings) -> None:
+        """Raise :exc:`InvalidSettings` unless the session may have the recogniser that it asks for."""
+        known = (self.options.session.stt.engine, *self._ready_engines.more_stt)
+        if settings.engine is not None and settings.engine not in known:
+            raise InvalidSettings(f"engine: expected one of {', '.join(known)}, got {settings.engine[:64]!r}")
 
     def _make_stream(self, settings: SessionSettings, transport: str, first_seq: int) -> Stream:
         dispatch, synthesiser, options = self._ready_dispatch, self._ready_synthesiser, self.options

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, EngineFailure
-from alfred_voice.models.engine import Engines
+from alfred_voice.models.engine import Closing, Engines
 from alfred_voice.pipeline.engine_work import DetectWork, JudgeWork, TranscribeWork
 from alfred_voice.pipeline.lane import Lane
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
@@ -51,21 +52,31 @@ class Dispatch:
         self._ready: dict[Stream, None] = {}
         self._scheduled = False
         self.detect_queue = DetectQueue(options.max_batch, options.batch_deadline_ms)
-        self.transcribe_queue = TranscribeQueue(options.stt_max_batch)
         self.judge_queue = JudgeQueue()
-        self.lane_metrics = {name: LaneMetrics(name, metrics) for name in ("vad", "stt", "turn")}
+        # Each recogniser has a lane of its own, so that a slow one, or a server far away, holds nobody else up.
+        recognisers = {"": engines.stt, **engines.more_stt}
+        self._transcribe_works = {name: TranscribeWork(engine, clock) for name, engine in recognisers.items()}
+        transcribe_queues = {name: TranscribeQueue(options.stt_max_batch) for name in recognisers}
+        self.transcribe_queues = tuple(transcribe_queues.values())
+        self._held = [engine for engine in recognisers.values() if isinstance(engine, Closing)]
+        names = ("vad", *map(_lane_name, recognisers), "turn")
+        self.lane_metrics = {name: LaneMetrics(name, metrics) for name in names}
         self.detect = Lane[DetectRequest, list[float]](
             "vad", self.detect_queue, DetectWork(engines.vad),
             self._deliver_detections, self._kick, clock, self.lane_metrics["vad"], threaded=False,
         )  # fmt: skip
-        self.transcribe = Lane[TranscribeRequest, Transcript](
-            "stt", self.transcribe_queue, TranscribeWork(engines.stt, clock),
-            self._deliver, self._kick, clock, self.lane_metrics["stt"],
-        )  # fmt: skip
+        self.transcribe = {
+            name: Lane[TranscribeRequest, Transcript](
+                _lane_name(name), transcribe_queues[name], self._transcribe_works[name],
+                self._deliver, self._kick, clock, self.lane_metrics[_lane_name(name)],
+            )
+            for name in recognisers
+        }  # fmt: skip
         self.judge = Lane[JudgeRequest, TurnJudgement](
             "turn", self.judge_queue, JudgeWork(engines.turn),
             self._deliver, self._kick, clock, self.lane_metrics["turn"],
         )  # fmt: skip
+        self._lanes: tuple[Lane[Any, Any], ...] = (self.detect, *self.transcribe.values(), self.judge)
 
     def wake(self, stream: Stream) -> None:
         """Advance ``stream`` in the loop's next turn, together with all others that were woken by then."""
@@ -109,7 +120,7 @@ class Dispatch:
             if isinstance(request, DetectRequest):
                 self.detect_queue.add(Job(stream, request, now))
             elif isinstance(request, TranscribeRequest):
-                self.transcribe_queue.add(Job(stream, request, now))
+                self.transcribe[request.engine].put(Job(stream, request, now))
             else:
                 self.judge_queue.add(Job(stream, request, now))
         if stream.ended:
@@ -156,19 +167,26 @@ class Dispatch:
         self._on_end(stream)
 
     def _kick(self) -> None:
-        self.detect.kick()
-        self.transcribe.kick()
-        self.judge.kick()
+        for lane in self.lanes:
+            lane.kick()
 
     @property
-    def lanes(
-        self,
-    ) -> tuple[
-        Lane[DetectRequest, list[float]], Lane[TranscribeRequest, Transcript], Lane[JudgeRequest, TurnJudgement]
-    ]:
+    def lanes(self) -> tuple[Lane[Any, Any], ...]:
         """All lanes."""
-        return self.detect, self.transcribe, self.judge
+        return self._lanes
+
+    def reduce_quality(self, reduced: bool) -> None:
+        """Let finals be recognised by smaller models, or by the usual ones again, where there are two."""
+        for work in self._transcribe_works.values():
+            work.reduce_quality(reduced)
 
     async def close(self) -> None:
-        """Take no more batches."""
+        """Take no more batches; what engines hold from outside is given back first, so that nobody waits for it."""
+        for engine in self._held:
+            engine.close()
         await asyncio.gather(*(lane.close() for lane in self.lanes))
+
+
+def _lane_name(engine: str) -> str:
+    """Of a recogniser's lane, for figures and threads."""
+    return f"stt-{engine}" if engine else "stt"

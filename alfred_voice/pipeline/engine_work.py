@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.clock import Clock
-from alfred_voice.models.engine import Clip, GrowingStt, SttEngine, TurnEngine, VadEngine
+from alfred_voice.models.engine import Clip, GrowingStt, SttEngine, TieredQuality, TurnEngine, VadEngine
 from alfred_voice.pipeline.hearings import Hearings
 from alfred_voice.pipeline.work import Job
 from alfred_voice.results import Transcript, TurnJudgement
@@ -85,6 +85,11 @@ class TranscribeWork:
         self._clock = clock
         self._hearings = Hearings(engine) if isinstance(engine, GrowingStt) else None
 
+    def reduce_quality(self, reduced: bool) -> None:
+        """Let finals be recognised by a smaller model, or by the usual one again, where there are two."""
+        if isinstance(self._engine, TieredQuality):
+            self._engine.is_reduced = reduced
+
     def __call__(self, jobs: Sequence[Job[TranscribeRequest]]) -> list[Transcript]:
         """Recognise all clips in one call; each transcript carries the time of the whole batch."""
         started = self._clock.now()
@@ -103,6 +108,7 @@ class TranscribeWork:
             language=request.language,
             voiced_ms=request.voiced_ms,
             draft=request.draft,
+            wants_words=request.wants_words,
             hearing=None if self._hearings is None else self._hearings.of(job.stream, request),
         )
 

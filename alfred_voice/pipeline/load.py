@@ -87,9 +87,9 @@ class LoadMeter:
         return LoadParts(
             queue=waited_s * 1000 / (pipeline.queue_frames * FRAME_MS),
             frame_time=late_ms / (FRAME_TARGETS * pipeline.frame_target_ms),
-            finals=dispatch.transcribe_queue.age_s(now) / FINAL_LIMIT_S,
+            finals=max(queue.age_s(now) for queue in dispatch.transcribe_queues) / FINAL_LIMIT_S,
             turns=dispatch.judge_queue.age_s(now) / TURN_LIMIT_S,
-            partials=dispatch.transcribe_queue.partial_age_s(now) / PARTIAL_LIMIT_S,
+            partials=max(queue.partial_age_s(now) for queue in dispatch.transcribe_queues) / PARTIAL_LIMIT_S,
             loop=self._lag_s / LOOP_LIMIT_S,
             memory=max(0.0, (self.memory_mb - memory.gc_trigger_mb) / max(1, memory.limit_mb - memory.gc_trigger_mb)),
         )

@@ -125,8 +125,11 @@ class Upkeep:
         self._metrics.backpressure_steps.labels(step.wire_name).inc()
         self._metrics.step.set(step)
         log.warning("backpressure", extra={"step": step.wire_name, "load": round(parts.load, 2), "part": parts.worst})
+        if self._dispatch is not None:
+            self._dispatch.reduce_quality(step >= Step.REDUCE_QUALITY)
         if step >= Step.DROP_FRAMES and self._dispatch is not None:
-            self._dispatch.transcribe_queue.drop_partials()
+            for queue in self._dispatch.transcribe_queues:
+                queue.drop_partials()
         for stream in streams:
             self.apply_step(stream)
             if step > was:

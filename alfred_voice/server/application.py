@@ -14,6 +14,7 @@ from alfred_voice.server.http import HttpRoutes
 from alfred_voice.server.monitor import Feed, MonitorRoutes, produce
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.problems import problem_documents
+from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
 from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.websocket import WebSocketRoutes
 
@@ -29,8 +30,10 @@ ADMISSION = web.AppKey("admission", Admission)
 FEED = web.AppKey("feed", Feed)
 
 
-def make_application(coordinator: Coordinator, options: ServerOptions) -> web.Application:
-    """All routes over one coordinator."""
+def make_application(
+    coordinator: Coordinator, options: ServerOptions, recording_worker: RecordingWorker | None = None
+) -> web.Application:
+    """All routes over one coordinator; with a worker for recordings the one that takes them, too."""
     # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
     application = web.Application(middlewares=[problem_documents], client_max_size=options.max_message_bytes)
     admission = Admission(coordinator)
@@ -47,6 +50,10 @@ def make_application(coordinator: Coordinator, options: ServerOptions) -> web.Ap
         MonitorRoutes(feed),
     ):
         application.router.add_routes(room.routes())
+    if recording_worker is not None:
+        recordings = RecordingRoutes(recording_worker, options)
+        application.router.add_routes(recordings.routes())
+        application.on_shutdown.append(recordings.close)
     application.on_response_prepare.append(_harden)
     application.on_shutdown.append(_end_feed)
     application.cleanup_ctx.append(_run_feed)

@@ -29,7 +29,7 @@ from alfred_voice.session.settings import SessionSettings, wanted_events
 
 _log = logging.getLogger(__name__)
 
-_SETTINGS = ("session_id", "sample_rate", "channels", "encoding", "language", "partials", "turns")
+_SETTINGS = ("session_id", "sample_rate", "channels", "encoding", "language", "partials", "turns", "engine")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,3 +21,18 @@ class ServerOptions:
     request_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="longest that one HTTP request may take")] = (
         60.0
     )
+    max_recordings: Annotated[
+        int, Meta(ge=1, le=64, description="recordings that are transcribed at a time; others get 503 with Retry-After")
+    ] = 1
+    recording_workers: Annotated[
+        int, Meta(ge=1, le=64, description="threads that recognise one recording, behind the live sessions")
+    ] = 1
+    max_recording_bytes: Annotated[
+        int, Meta(ge=4096, le=1099511627776, description="largest recording to be transcribed")
+    ] = 1_073_741_824
+    max_recording_s: Annotated[float, Meta(ge=1, le=604800, description="longest recording to be transcribed")] = (
+        28_800.0
+    )
+    recording_timeout_s: Annotated[
+        float, Meta(ge=1, le=86400, description="longest that a recording may take to arrive")
+    ] = 600.0

@@ -20,7 +20,7 @@ from alfred_voice.server.wire import Mode, shorten
 
 _log = logging.getLogger(__name__)
 
-_QUERY_FIELDS = ("session_id", "sample_rate", "encoding", "language")
+_QUERY_FIELDS = ("session_id", "sample_rate", "encoding", "language", "engine")
 
 
 class WebSocketRoutes:

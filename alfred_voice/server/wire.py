@@ -51,6 +51,7 @@ class Start(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", t
     events: Annotated[list[EventName], Meta(max_length=64)] | None = None
     partials: bool | None = None
     turns: bool | None = None
+    engine: Name | None = None
 
 
 class Speak(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="speak"):

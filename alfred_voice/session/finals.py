@@ -122,7 +122,7 @@ class Finals:
             end_ms=at_ms,
             words=whole.words,
             language=self._settings.language or whole.language,
-            engine=self._recognition.engine,
+            engine=whole.engine or self._recognition.engine,
             confidence=whole.confidence,
             processing_ms=whole.processing_ms,
             latency_ms=latency_ms,

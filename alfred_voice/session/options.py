@@ -57,7 +57,29 @@ class VadOptions:
 class SttOptions:
     """How speech becomes text."""
 
-    engine: Annotated[str, Meta(description="recogniser: moonshine, or scripted in tests")] = "moonshine"
+    engine: Annotated[
+        str,
+        Meta(description="recogniser: moonshine; whisper; openai, which is any server of its kind; scripted in tests"),
+    ] = "moonshine"
+    more_engines: Annotated[
+        str,
+        Meta(
+            max_length=200,
+            description="further recognisers, with commas between them, that a client may ask for by engine in start; "
+            "all are loaded",
+        ),
+    ] = ""
+    final_model: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="model for finals, such as whisper-base.en; null for whisper-base with whisper"),
+    ] = None
+    partial_model: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(
+            description="quicker model for partials, and for finals at reduced quality: whisper-tiny.en, moonshine; "
+            "null for the same as for finals"
+        ),
+    ] = None
     language: Annotated[str, Meta(min_length=2, max_length=35, description="language when a client names none")] = "en"
     partial_interval_ms: Annotated[
         int, Meta(ge=0, le=10000, description="speech between two partials; 0 for no partials")
@@ -76,6 +98,10 @@ class SttOptions:
     min_voiced_ms: Annotated[
         int, Meta(ge=0, le=5000, description="an utterance with less speech than this has no words")
     ] = 128
+    words: Annotated[
+        bool,
+        Meta(description="tell of each word in a final when it was said, where the recogniser can; a little slower"),
+    ] = False
 
     def __post_init__(self) -> None:
         # The final is decoded as soon as speculate_ms of silence are there: it cannot include more than that.

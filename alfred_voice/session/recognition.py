@@ -32,7 +32,8 @@ class Recognition:
         self.language = settings.language or options.language
         self._partials = settings.partials and options.partial_interval_ms > 0
         self.partial_interval_ms = options.partial_interval_ms if self._partials else 0
-        self.engine = options.engine
+        self.engine = settings.engine or options.engine
+        self._asked_engine = "" if self.engine == options.engine else self.engine
 
     def slow_partials(self, factor: float) -> None:
         """Ask for partials ``factor`` times less often than configured; 0 for not at all."""
@@ -142,4 +143,6 @@ class Recognition:
             voiced_ms=utterance.voiced_ms,
             asked_at=now,
             draft=utterance.hypothesis.tokens,
+            engine=self._asked_engine,
+            wants_words=self._options.words and urgency is not Urgency.PARTIAL,
         )

@@ -57,6 +57,10 @@ class TranscribeRequest:
     """Clock seconds."""
     draft: tuple[int, ...] = ()
     """Tokens of the newest hypothesis that begins at the same sample: makes the answer quicker, never different."""
+    engine: str = ""
+    """Which recogniser; empty for the configured one."""
+    wants_words: bool = False
+    """Whether it is to tell when each word was said."""
 
     @property
     def end_sample(self) -> int:

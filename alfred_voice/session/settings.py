@@ -34,6 +34,8 @@ class SessionSettings:
     """Types on the wire that the client gets."""
     partials: bool = True
     turns: bool = True
+    engine: str | None = None
+    """Which recogniser; None for the configured one."""
 
     def __post_init__(self) -> None:
         if not _SESSION_ID.fullmatch(self.session_id):

@@ -118,6 +118,7 @@ class Utterance:
             confidence=sum(confidences) / len(confidences) if confidences else 0.0,
             language=final.language,
             processing_ms=self._settled_processing_ms + final.processing_ms,
+            engine=final.engine,
         )
 
 

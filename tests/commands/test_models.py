@@ -15,6 +15,7 @@ from alfred_voice.models.catalog import Catalogue, Model, ModelFile
 from alfred_voice.models.progress import Progress
 from alfred_voice.models.shelf import Shelf
 from alfred_voice.models.store import Store
+from alfred_voice.models.whisper_catalog import PUBLISHED
 
 
 def entry(model_id: str, content: bytes, *, is_default: bool = True) -> Model:
@@ -76,12 +77,14 @@ def test_the_list_tells_state_size_and_licence_of_every_model(shop: Shop, capsys
     settle(shop, "ear")
     shop.put("tongue", TONGUE)
     assert shop.run("list") == 0
+    sizes = ", ".join(one.name for one in PUBLISHED)
     assert capsys.readouterr().out.splitlines() == [
         "ID      VERSION  LICENCE  SIZE    MEMORY  STATE               WHAT IT IS",
         "ear     1        MIT      2.0 MB  12 MB   complete            The ear model",
         "tongue  1        MIT      0.0 MB  12 MB   not verified        The tongue model",
         "extra   1        MIT      0.0 MB  12 MB   absent, on request  The extra model",
         "",
+        f"More with 'alfred-voice models pull whisper-SIZE'; SIZE is one of {sizes}.",
         f"Folder: {shop.root}",
     ]
 

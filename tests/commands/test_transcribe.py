@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,44 @@ from numpy.typing import NDArray
 from alfred_voice import app
 from alfred_voice.audio.wav import write_wav
 from alfred_voice.cli import main
-from alfred_voice.commands import transcribe
 from alfred_voice.errors import EngineFailure
 from alfred_voice.models.scripted import ScriptedVad, speech_above
 from alfred_voice.models.store import Store
-from alfred_voice.results import Transcript
+from alfred_voice.results import Transcript, Word
 
 
 Int16 = NDArray[np.int16]
 
 
 class NumberingStt:
-    """Numbers the clips of a file."""
+    """Tells the clips of a file by their lengths; two may ask at once."""
 
     name = "numbering"
 
     def __init__(self) -> None:
         self.count = 0
         self.fails_from = 10**6
+        self._lock = threading.Lock()
 
     def transcribe(self, clips: Any) -> list[Transcript]:
-        found = []
-        for _ in clips:
-            self.count += 1
-            if self.count >= self.fails_from:
-                raise EngineFailure("the recogniser gave up")
-            found.append(Transcript(f"clip {self.count}", confidence=0.25))
-        return found
+        with self._lock:
+            return [self._transcript(clip) for clip in clips]
+
+    def _transcript(self, clip: Any) -> Transcript:
+        """Numbered by its length, which tells the two clips of the recording: 2.4 and 1.4 s."""
+        self.count += 1
+        if self.count >= self.fails_from:
+            raise EngineFailure("the recogniser gave up")
+        name = "clip 1" if len(clip.samples) > 32_000 else "clip 2"
+        words = tuple(Word(word, at * 500.0, at * 500.0 + 400, 0.5) for at, word in enumerate(name.split()))
+        return Transcript(name, confidence=0.25, words=words if clip.wants_words else ())
 
 
 @pytest.fixture
 def stt(monkeypatch: pytest.MonkeyPatch) -> NumberingStt:
     """Loudness instead of the detector, and numbers instead of words."""
     stt = NumberingStt()
-    monkeypatch.setattr(app, "build_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
+    monkeypatch.setattr(app, "build_recording_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
     monkeypatch.setattr(app, "build_stt", lambda _config, _store: stt)
     return stt
 
@@ -94,9 +99,17 @@ def test_json_is_one_object_for_a_file(
     assert first["duration_ms"] == 7000
     assert first["text"] == "clip 1 clip 2"
     assert [segment["text"] for segment in first["segments"]] == ["clip 1", "clip 2"]
-    assert first["segments"][0].keys() == {"start_ms", "end_ms", "text", "confidence"}
+    assert first["segments"][0].keys() == {"start_ms", "end_ms", "text", "confidence", "words"}
     assert first["segments"][0]["confidence"] == 0.25
-    assert second == {"file": str(silence), "duration_ms": 1000, "text": "", "segments": []}
+    assert first["segments"][1]["words"][0]["start_ms"] == first["segments"][1]["start_ms"]
+    assert first["metadata"]["name"] == str(recording)
+    assert 0 < first["real_time_factor"] == pytest.approx(first["timing"]["total_s"] / 7, abs=1e-3)
+    assert (second["file"], second["duration_ms"], second["text"], second["segments"]) == (str(silence), 1000, "", [])
+
+
+def test_words_can_be_left_out(stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", "--json", "--no-words", str(recording)]) == 0
+    assert "words" not in json.loads(capsys.readouterr().out)["segments"][0]
 
 
 def test_several_files_have_titles(
@@ -106,7 +119,7 @@ def test_several_files_have_titles(
     assert capsys.readouterr().out.splitlines() == [
         *(f"== {recording}", "clip 1", "clip 2"),
         f"== {silence}",
-        *(f"== {recording}", "clip 3", "clip 4"),
+        *(f"== {recording}", "clip 1", "clip 2"),
     ]
 
 
@@ -117,13 +130,15 @@ def test_files_that_fail_are_told_and_the_others_done(
     missing, text, empty = tmp_path / "missing.wav", tmp_path / "text.wav", tmp_path / "empty.wav"
     text.write_text("this is no sound")
     empty.write_bytes(b"")
-    files = [str(path) for path in (missing, text, empty, tmp_path, recording)]
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF\x00\x00\x00\x00WAVEfmt ")
+    files = [str(path) for path in (missing, text, empty, broken, recording)]
     assert main(["transcribe", *files, *(["--json"] if is_json else [])]) == 1
     captured = capsys.readouterr()
     errors = captured.err.splitlines()
     assert errors[0] == f"error: {missing}: No such file or directory"
     assert [line.startswith(f"error: {file}: ") for line, file in zip(errors, files[:4], strict=False)] == [True] * 4
-    assert errors[4:] == ["4 of 5 files could not be transcribed"]
+    assert re.fullmatch(r"5 files, 0:00:07 of audio in .* s, \d+ times as fast; 4 could not be transcribed", errors[4])
     if is_json:
         objects = list(map(json.loads, captured.out.splitlines()))
         assert [found["file"] for found in objects] == files
@@ -135,10 +150,10 @@ def test_files_that_fail_are_told_and_the_others_done(
 def test_a_recogniser_that_fails_fails_the_file(
     stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stt.fails_from = 3
-    assert main(["transcribe", str(recording), str(recording)]) == 1
+    stt.fails_from = 1
+    assert main(["transcribe", str(recording), "--workers", "1"]) == 1
     captured = capsys.readouterr()
-    assert captured.out == f"== {recording}\nclip 1\nclip 2\n"
+    assert captured.out == ""
     assert f"error: {recording}: the recogniser gave up" in captured.err
 
 
@@ -149,21 +164,34 @@ def test_a_terminal_sees_how_far_it_is(
     monkeypatch.setenv("COLUMNS", "300")
     assert main(["transcribe", str(recording)]) == 0
     drawn = capsys.readouterr().err
-    assert f"{recording}: listening 0:00:0" in drawn
-    assert f"{recording}: recognising " in drawn
+    assert re.search(r"\[#+-*\] +\d+%  0:00:0\d of audio", drawn)
     assert drawn.endswith("\r")
     assert "\n" not in drawn
 
 
-def test_progress_fits_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "20")
-    stderr = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stderr)
-    progress = transcribe._Progress(is_shown=True)
-    progress.file = "a very long name of a file"
-    progress.show("listening")
-    progress.clear()
-    assert all(len(line) <= 19 for line in stderr.getvalue().split("\r"))
+def test_standard_input_is_a_recording(
+    stt: NumberingStt, recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with recording.open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        assert main(["transcribe", "-", "--format", "srt"]) == 0
+    assert "clip 2" in capsys.readouterr().out
+
+
+def test_several_workers_are_asked_for_by_number(
+    stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(recording), "--json", "--workers", "3"]) == 0
+    assert json.loads(capsys.readouterr().out)["metadata"]["workers"] == 3
+
+
+def test_a_recording_that_is_too_long_is_refused_behind_what_was_allowed(
+    stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(recording), "--max-minutes", "0.06"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == "clip 1\n"
+    assert "expected at most 3.6 s of audio, but more came" in captured.err
 
 
 def test_models_that_are_missing_are_told(tmp_path: Path, recording: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,14 +204,6 @@ def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
         main(["transcribe", "--help"])
     assert left.value.code == 0
     assert "alfred-voice transcribe film.mkv --format srt" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("ms", "expected"),
-    [(0, "0:00:00.000"), (999.6, "0:00:01.000"), (61_234, "0:01:01.234"), (36_000_000, "10:00:00.000")],
-)
-def test_times_are_written_with_hours(ms: float, expected: str) -> None:
-    assert transcribe._time(ms) == expected
 
 
 @pytest.mark.models
@@ -231,7 +251,7 @@ def test_each_format_is_printed(
     assert "clip 1" in out
     assert out.startswith(expected) or kind in {"srt", "vtt"}
     if kind in {"srt", "vtt"}:
-        assert re.search(r"00:00:0[01][.,]\d{3} --> 00:00:03[.,]\d{3}\nclip 1\n", out)
+        assert re.search(r"00:00:0[01][.,]\d{3} --> 00:00:01[.,]\d{3}\nclip 1\n", out)
 
 
 def test_files_are_written_beside_each_other(
@@ -253,7 +273,7 @@ def test_what_was_heard_before_a_failure_is_written(
     stt: NumberingStt, recording: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stt.fails_from = 1
-    assert main(["transcribe", str(recording), "--format", "vtt"]) == 1
+    assert main(["transcribe", str(recording), "--format", "vtt", "--workers", "1"]) == 1
     captured = capsys.readouterr()
     assert captured.out == "WEBVTT\n\n"
     assert "the recogniser gave up" in captured.err
@@ -268,6 +288,13 @@ def test_what_was_heard_before_a_failure_is_written(
         (["x/a.wav", "y/a.mp3", "--output-dir", "out"], "several of the recordings would be written to"),
         (["a.txt", "--output-dir", "."], "would be written over the recording itself"),
         (["a.wav", "--output-dir", "file/out"], "cannot be made"),
+        (["a.wav", "--resume"], "--resume: expected --output-dir"),
+        (["a.wav", "--save-intermediates"], "--save-intermediates: expected --output-dir"),
+        (["-", "--resume", "--output-dir", "out"], "standard input cannot be read again"),
+        (["-", "-"], "can be read once only"),
+        (["a.wav", "--workers", "0"], "--workers: expected at least 1"),
+        (["a.wav", "--max-minutes", "0"], "--max-minutes: expected more than 0"),
+        (["empty"], "expected recordings in this folder"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_before_anything_is_loaded(
@@ -279,6 +306,7 @@ def test_options_that_make_no_sense_are_refused_before_anything_is_loaded(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("", "utf-8")
+    (tmp_path / "empty").mkdir()
     assert main(["transcribe", *options]) != 0
     assert message in capsys.readouterr().err
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from alfred_voice.files import segment
-from alfred_voice.files.segment import TAIL_MS, Span, clips, segments
+from alfred_voice.files.segment import TAIL_MS, Span, SpeechSpans, segments
 from alfred_voice.session.options import VadOptions
 
 
@@ -65,10 +64,27 @@ def windows(text: str) -> list[float]:
     return [{"#": 0.9, "-": 0.4, ".": 0.1}[char] for char in text]
 
 
+def unpadded(probabilities: list[float], options: VadOptions, total: int) -> list[Span]:
+    """The spans without pre-roll and tail."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment, "_TAIL", 0)
+        return segments(probabilities, replace(options, pre_roll_ms=0), total)
+
+
+def padded(spans: list[Span], options: VadOptions, total: int) -> list[Span]:
+    """The rule of padding, written down for all spans at once."""
+    found: list[Span] = []
+    for index, (start, end) in enumerate(spans):
+        gap = total - end if index + 1 == len(spans) else (spans[index + 1][0] - end) // 2
+        earliest = found[-1][1] if found else 0
+        found.append((max(start - options.pre_roll_ms * MS, earliest), end + min(TAIL, gap)))
+    return found
+
+
 def bare(text: str, options: VadOptions = BARE) -> list[Span]:
     """The spans in windows, before padding."""
     probabilities = windows(text)
-    spans = segment._speech(probabilities, options, len(probabilities) * WINDOW)
+    spans = unpadded(probabilities, options, len(probabilities) * WINDOW)
     return [(start // WINDOW, end // WINDOW) for start, end in spans]
 
 
@@ -99,7 +115,7 @@ class TestRule:
     def test_exactly_at_the_thresholds(self) -> None:
         options = replace(BARE, threshold=0.5, negative_threshold=0.35)
         probabilities = [0.4999, 0.5, 0.35, 0.35, 0.35, 0.3499, 0.3499, 0.3499, 0.1]
-        spans = segment._speech(probabilities, options, len(probabilities) * WINDOW)
+        spans = unpadded(probabilities, options, len(probabilities) * WINDOW)
         assert spans == [(1 * WINDOW, 5 * WINDOW)]
 
     @given(
@@ -112,7 +128,7 @@ class TestRule:
         self, probabilities: list[float], min_silence_ms: int, threshold: float, lower: float | None
     ) -> None:
         options = replace(BARE, threshold=threshold, negative_threshold=lower, min_silence_ms=min_silence_ms)
-        found = segment._speech(probabilities, options, len(probabilities) * WINDOW)
+        found = unpadded(probabilities, options, len(probabilities) * WINDOW)
         assert found == stock_spans(probabilities, options)
 
     def test_an_array_does_as_well_as_a_list(self) -> None:
@@ -165,67 +181,35 @@ class TestPadding:
     ) -> None:
         options = replace(BARE, pre_roll_ms=pre_roll_ms, min_speech_ms=min_speech_ms)
         total = max(len(text) * WINDOW - short, 0)
-        padded = segments(windows(text), options, total)
-        unpadded = [
-            (start, end)
-            for start, end in segment._speech(windows(text), options, total)
-            if end - start >= min_speech_ms * MS
-        ]
-        assert len(padded) == len(unpadded)
-        edges = [edge for span in padded for edge in span]
+        found = segments(windows(text), options, total)
+        inner = unpadded(windows(text), options, total)
+        assert found == padded(inner, options, total)
+        edges = [edge for span in found for edge in span]
         assert edges == sorted(edges)
         assert all(0 <= edge <= total for edge in edges)
-        for (start, end), (inner_start, inner_end) in zip(padded, unpadded, strict=True):
-            assert start <= inner_start
-            assert end >= inner_end
-            assert inner_start - start <= pre_roll_ms * MS
-            assert end - inner_end <= TAIL
+        for (start, end), (inner_start, inner_end) in zip(found, inner, strict=True):
+            assert inner_end - inner_start >= min_speech_ms * MS
+            assert inner_start - pre_roll_ms * MS <= start <= inner_start
+            assert inner_end <= end <= inner_end + TAIL
 
 
-def noise(length: int, quiet: tuple[int, int] | None = None) -> NDArray[np.int16]:
-    samples = np.random.default_rng(1).integers(-8000, 8000, length).astype(np.int16)
-    if quiet:
-        samples[slice(*quiet)] = 0
-    return samples
+class TestStream:
+    @given(text=st.text("#-.", max_size=150), min_speech_ms=st.integers(0, 400), pre_roll_ms=st.integers(0, 500))
+    def test_what_is_told_early_is_never_taken_back(self, text: str, min_speech_ms: int, pre_roll_ms: int) -> None:
+        options = replace(BARE, min_speech_ms=min_speech_ms, pre_roll_ms=pre_roll_ms)
+        spans = SpeechSpans(options)
+        told: list[Span] = []
+        for window, probability in enumerate(windows(text)):
+            earliest, going_on = spans.earliest, spans.open
+            new = spans.receive(probability, (window + 1) * WINDOW)
+            if new and going_on:
+                assert new[0][0] == going_on[0]
+                assert new[0][1] >= going_on[1]
+            assert all(start >= earliest for start, _ in new)
+            told += new
+        assert told + spans.flush() == segments(windows(text), options)
 
-
-class TestClips:
-    def test_spans_close_together_become_one(self) -> None:
-        spans = [(0, 16_000), (16_000 + 9_599, 40_000), (40_000 + 9_600, 60_000)]
-        assert clips(spans, noise(60_000), join_ms=600, max_ms=15_000) == [(0, 40_000), (49_600, 60_000)]
-
-    def test_but_not_beyond_the_longest(self) -> None:
-        spans = [(0, 40_000), (41_000, 80_000), (81_000, 82_000)]
-        assert clips(spans, noise(82_000), join_ms=600, max_ms=5_000) == [(0, 80_000), (81_000, 82_000)]
-        assert clips(spans, noise(82_000), join_ms=600, max_ms=4_999) == [(0, 40_000), (41_000, 82_000)]
-
-    def test_nothing_gives_nothing(self) -> None:
-        assert clips([], noise(0), join_ms=600, max_ms=5_000) == []
-
-    def test_exactly_the_longest_is_not_cut(self) -> None:
-        assert clips([(0, 80_000)], noise(80_000), join_ms=0, max_ms=5_000) == [(0, 80_000)]
-
-    def test_what_is_too_long_is_cut_at_its_quietest_moment(self) -> None:
-        quiet = (58_000, 61_000)
-        first, second = clips([(0, 120_000)], noise(120_000, quiet), join_ms=0, max_ms=5_000)
-        assert quiet[0] < first[1] < quiet[1]
-        assert (first[0], first[1], second[1]) == (0, second[0], 120_000)
-
-    def test_not_before_half_of_the_longest(self) -> None:
-        first, *_ = clips([(0, 120_000)], noise(120_000, (10_000, 20_000)), join_ms=0, max_ms=5_000)
-        assert 40_000 <= first[1] <= 80_000
-
-    @given(
-        edges=st.lists(st.integers(0, 400_000), max_size=12, unique=True).map(sorted),
-        join_ms=st.integers(0, 1000),
-        max_ms=st.integers(500, 6000),
-    )
-    def test_all_speech_stays_in_and_no_clip_is_too_long(self, edges: list[int], join_ms: int, max_ms: int) -> None:
-        spans = list(zip(edges[::2], edges[1::2], strict=False))
-        found = clips(spans, noise(400_000), join_ms, max_ms)
-        assert all(0 < end - start <= max_ms * MS for start, end in found)
-        flat = [edge for span in found for edge in span]
-        assert flat == sorted(flat)
-        for start, end in spans:
-            covered = sum(max(0, min(end, b) - max(start, a)) for a, b in found)
-            assert covered == end - start
+    def test_a_span_is_told_as_soon_as_its_tail_is_certain(self) -> None:
+        spans = SpeechSpans(BARE)
+        told = [spans.receive(p, (window + 1) * WINDOW) for window, p in enumerate(windows("##........"))]
+        assert [window for window, found in enumerate(told) if found] == [7]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alfred_voice.files.result import Segment
 from alfred_voice.files.subtitles import CUE_LINES, LINE_CHARS, SUBTITLES, cues_of, subrip, table, webvtt
-from alfred_voice.files.transcriber import Segment
+from alfred_voice.results import Word
 
 
 def segment(text: str, start_ms: float = 1000.0, end_ms: float = 3000.0) -> Segment:
@@ -99,3 +100,36 @@ def test_a_recording_in_which_nothing_is_said_makes_a_file_all_the_same(name: st
 def test_the_usual_lines_are_those_of_broadcasters() -> None:
     assert (LINE_CHARS, CUE_LINES) == (42, 2)
     assert all(len(line) <= 42 for line in re.findall(r"^[A-Z].*$", "".join(subrip([LONG])), re.MULTILINE))
+
+
+def timed(text: str, *times: tuple[float, float]) -> Segment:
+    words = tuple(Word(word, start, end, 0.9) for word, (start, end) in zip(text.split(), times, strict=True))
+    return Segment(times[0][0] - 200, times[-1][1] + 96, text, 0.9, words)
+
+
+def test_words_with_times_say_when_a_cue_is_shown() -> None:
+    said = LONG.text.split()
+    times = [(1000.0 + 500 * at, 1400.0 + 500 * at) for at in range(len(said))]
+    first, second = cues_of(timed(LONG.text, *times))
+    shown = sum(len(line.split()) for line in first.lines)
+    assert (first.start_ms, first.end_ms) == (1000, times[shown - 1][1])
+    assert (second.start_ms, second.end_ms) == (times[shown][0], times[-1][1])
+
+
+def test_a_cue_is_shown_long_enough_to_be_read_where_nothing_follows() -> None:
+    segment = Segment(800.0, 2500.0, "Yes.", 0.9, (Word("Yes.", 1000.0, 1150.0, 0.9),))
+    (cue,) = cues_of(segment)
+    assert (cue.start_ms, cue.end_ms) == (1000, 1833)
+
+
+def test_but_not_into_the_next_one() -> None:
+    times = ((1000.0, 1100.0), (1300.0, 1400.0), (1500.0, 1600.0))
+    first, second, third = cues_of(timed(f"{'a' * 42} {'b' * 42} {'c' * 42}", *times), cue_lines=1)
+    assert (first.end_ms, second.end_ms) == (1300, 1500)
+    assert third.end_ms == 1696
+
+
+def test_words_that_are_not_those_of_the_text_are_not_used() -> None:
+    segment = Segment(0.0, 1000.0, "two words", 0.9, (Word("two", 300.0, 400.0, 0.9),))
+    (cue,) = cues_of(segment)
+    assert (cue.start_ms, cue.end_ms) == (0, 1000)

@@ -37,6 +37,9 @@ class Web:
             def do_GET(self) -> None:
                 web.answer(self)
 
+            def do_HEAD(self) -> None:
+                web.describe(self)
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name it has there
                 """Not on the console of the tests."""
 
@@ -46,6 +49,15 @@ class Web:
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/{name}"
+
+    def describe(self, handler: BaseHTTPRequestHandler) -> None:
+        content = self.files.get(handler.path.lstrip("/"))
+        if content is None:
+            handler.send_error(404)
+            return
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         wanted = handler.headers["Range"]

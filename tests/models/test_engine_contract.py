@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from alfred_voice.clock import SystemClock
 from alfred_voice.errors import SpeechError, UnknownVoice
 from alfred_voice.models.engine import Clip, Float32, Int16, SttEngine, TtsEngine, TurnEngine, VadEngine
 from alfred_voice.models.espeak import EspeakTts
+from alfred_voice.models.hallucination import HallucinationGuard, HallucinationOptions
 from alfred_voice.models.moonshine import Moonshine
+from alfred_voice.models.onnx import open_session
+from alfred_voice.models.openai_options import OpenAiOptions
+from alfred_voice.models.openai_stt import OpenAiStt
+from alfred_voice.models.progress import Silent
 from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn, ScriptedVad
 from alfred_voice.models.silero import SileroVad
 from alfred_voice.models.smart_turn import SmartTurn
+from alfred_voice.models.tiers import Tier, TieredStt
+from alfred_voice.models.whisper import Whisper
+from alfred_voice.models.whisper_export import export_whisper
+from alfred_voice.models.whisper_layers import Precision
+from alfred_voice.models.whisper_options import WhisperOptions
+from tests.models.openai_server import OpenAiServer, Reply
+from tests.models.whisper_models import ENGLISH, checkpoint_of, write_vocabularies
 
 
 WINDOW = 512
@@ -35,6 +48,23 @@ def kinds(*real: str) -> list[Any]:
 def store(request: pytest.FixtureRequest) -> Callable[[str, str], Path]:
     """Where a model's file lies; the models are only asked for when it is called."""
     return lambda model, file: request.getfixturevalue("models").path(model, file)
+
+
+def word_a_second(samples: int) -> str:
+    return " ".join(["word"] * round(samples / SAMPLE_RATE))
+
+
+@pytest.fixture(scope="module")
+def random_whisper(tmp_path_factory: pytest.TempPathFactory) -> Whisper:
+    """A small one that has learnt nothing, and believes all that it makes up."""
+    folder = tmp_path_factory.mktemp("whisper")
+    files = export_whisper(
+        checkpoint_of(ENGLISH, 2), "", folder, "random", write_vocabularies(folder), [Precision.INT8], Silent()
+    )
+    encoder, decoder = files.graphs(Precision.INT8)
+    trusting = WhisperOptions(min_log_probability=-1e9, max_compression=1e9, max_temperature=0.0)
+    guard = HallucinationGuard(HallucinationOptions(0.0, 0.0, 0.0, 0, 0.0, 0.0, 1e9))
+    return Whisper(files, open_session(encoder), open_session(decoder), trusting, guard=guard)
 
 
 class TestVad:
@@ -121,21 +151,39 @@ class TestVad:
 
 
 class TestStt:
-    @pytest.fixture(params=kinds("moonshine"))
+    @pytest.fixture(params=[*kinds("moonshine"), "whisper", "tiers", "openai"])
     def kind(self, request: pytest.FixtureRequest) -> str:
         name: str = request.param
         return name
 
     @pytest.fixture
-    def stt(self, kind: str, store: Callable[[str, str], Path]) -> SttEngine:
+    def stt(self, kind: str, store: Callable[[str, str], Path], request: pytest.FixtureRequest) -> Iterator[SttEngine]:
         if kind == "moonshine":
-            return Moonshine(store("moonshine-tiny-en", "encoder_model.ort").parent)
-        return ScriptedStt(lambda clip: " ".join(["word"] * round(len(clip.samples) / 16_000)))
+            yield Moonshine(store("moonshine-tiny-en", "encoder_model.ort").parent)
+        elif kind == "whisper":
+            yield request.getfixturevalue("random_whisper")
+        elif kind == "tiers":
+            yield TieredStt([Tier("careful", self.scripted()), Tier("quick", self.scripted())])
+        elif kind == "openai":
+            yield from self.remote()
+        else:
+            yield self.scripted()
+
+    def remote(self) -> Iterator[SttEngine]:
+        """A server on this machine that says a word for each second."""
+        server = OpenAiServer(lambda asked: Reply({"text": word_a_second(len(asked.form["file"][0]) // 2)}))
+        engine = OpenAiStt(OpenAiOptions(server.url, partials=True), SystemClock(), api_key="")
+        yield engine
+        engine.close()
+        server.close()
+
+    def scripted(self) -> SttEngine:
+        return ScriptedStt(lambda clip: word_a_second(len(clip.samples)))
 
     @pytest.fixture
     def clips(self, kind: str, request: pytest.FixtureRequest) -> list[Clip]:
         """Three stretches of speech of different lengths; noise will do for the scripted one."""
-        if kind == "scripted":
+        if kind != "moonshine":
             return [Clip(noise(seconds * SAMPLE_RATE)) for seconds in (2, 1, 4)]
         samples: Float32 = request.getfixturevalue("beckett").astype(np.float32) / np.float32(32_768)
         spans_s = ((0.2, 3.2), (0.2, 1.5), (4.7, 9.2))

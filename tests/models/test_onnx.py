@@ -148,7 +148,7 @@ def test_sessions_have_the_options_of_the_house(arithmetic: Path, monkeypatch: p
     monkeypatch.setattr(ort, "InferenceSession", recorded)
     open_session(arithmetic, threads=2)
     ((options, providers),) = made
-    assert list(providers) == ["CPUExecutionProvider"]
+    assert list(providers) == [("CPUExecutionProvider", {})]
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (2, 1)
     assert options.execution_mode == ort.ExecutionMode.ORT_SEQUENTIAL
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"

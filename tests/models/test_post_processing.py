@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from alfred_voice.clock import ManualClock, SystemClock
 from alfred_voice.errors import ConfigError, EngineFailure
+from alfred_voice.models.post_options import PostProcessingOptions
 from alfred_voice.models.post_processing import (
     MOST_ABSTRACT_CHARS,
     MOST_BULLET_CHARS,
     MOST_BULLETS,
     MOST_PARTS,
     PUNCTUATED_CHARS,
-    PostProcessingOptions,
     PostProcessor,
     Summary,
     parts_of,

@@ -39,6 +39,7 @@ class PlayedDispatch:
     def __init__(self) -> None:
         self.detect_queue = DetectQueue(64, 10.0)
         self.transcribe_queue = TranscribeQueue(16)
+        self.transcribe_queues = (self.transcribe_queue,)
         self.judge_queue = JudgeQueue()
         queues = {"vad": self.detect_queue, "stt": self.transcribe_queue, "turn": self.judge_queue}
         self.lanes = tuple(PlayedLane(name, queue) for name, queue in queues.items())

@@ -1,0 +1,188 @@
+"""The work of ``alfred-voice transcribe``: several recordings side by side, told in their order."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from alfred_voice.commands.transcribe_progress import Meter
+from alfred_voice.commands.transcribe_tasks import STDIN, Task
+from alfred_voice.errors import AudioError, ConfigError, EngineFailure
+from alfred_voice.files.formats import JSON, TEXT, line, render
+from alfred_voice.files.notes import Notes
+from alfred_voice.recordings import Progress, Recordings, Segment, Source, Transcribing, Transcription, Wishes
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What is made of each recording."""
+
+    kind: str
+    """The format."""
+    wishes: Wishes
+    timestamps: bool = False
+    has_notes: bool = False
+    """Whether segments are noted as they come."""
+    resumes: bool = False
+    """Whether such notes are taken up again."""
+    has_titles: bool = False
+    """Whether printed text stands under the recording's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one recording."""
+
+    task: Task
+    result: Transcription
+    """As far as it came."""
+    failure: str | None = None
+
+
+class Interrupted(Exception):
+    """Ends the work on a recording that nobody waits for any more."""
+
+
+class Batch:
+    """Recordings that are transcribed with the same orders.
+
+    As many as there are workers are on their way at once, so that short ones keep all of them busy, too.
+    """
+
+    def __init__(self, recordings: Recordings, orders: Orders, meter: Meter) -> None:
+        self._recordings = recordings
+        self._orders = orders
+        self._meter = meter
+        self._is_over = threading.Event()
+
+    def run(self, tasks: list[Task]) -> int:
+        """All of them; how many failed.
+
+        Raises:
+            ConfigError: a text or its notes cannot be written.
+        """
+        if len(tasks) == 1:
+            return self._close(self._transcribe(tasks[0], is_alone=True))
+        failed = 0
+        pool = ThreadPoolExecutor(min(self._recordings.workers, len(tasks)), thread_name_prefix="recording")
+        try:
+            for outcome in pool.map(self._transcribe, tasks):
+                failed += self._close(outcome)
+        finally:
+            self._is_over.set()  # whoever is still at work has been interrupted
+            pool.shutdown(wait=True, cancel_futures=True)
+        return failed
+
+    def _transcribe(self, task: Task, *, is_alone: bool = False) -> Outcome:
+        """One recording; what fails is told by the outcome."""
+        source: Source = sys.stdin.buffer if task.file == STDIN else task.file
+        with contextlib.ExitStack() as stack:
+            notes = self._notes(task, stack)
+            known = notes.known if notes else []
+            wishes = replace(self._orders.wishes, done_until_ms=notes.done_until_ms if notes else 0.0)
+            going: Transcribing | None = None
+
+            def tell(progress: Progress) -> None:
+                if self._is_over.is_set():
+                    raise Interrupted
+                share = going.share_read if going else 0.0
+                self._meter.update(task.file, share * task.size, progress.heard_ms)
+
+            going = self._recordings.start(source, wishes, tell)
+            try:
+                for segment in going:
+                    if notes:
+                        notes.add(segment)
+                    if is_alone:
+                        self._print_segment(task, segment)
+            except (AudioError, EngineFailure) as error:
+                return Outcome(task, _after(known, going.result()), str(error))
+            finally:
+                self._meter.end_file()
+            result = _after(known, going.result())
+            if notes:
+                notes.finish(result)
+        return Outcome(task, result)
+
+    def _notes(self, task: Task, stack: contextlib.ExitStack) -> Notes | None:
+        path = task.notes
+        if path is None or not self._orders.has_notes:
+            return None
+        try:
+            return stack.enter_context(Notes(path, self._about(task), goes_on=self._orders.resumes))
+        except OSError as error:
+            raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+
+    def _about(self, task: Task) -> dict[str, Any]:
+        """What must not have changed for notes to be of use."""
+        config = self._recordings.config
+        settings = repr((config.vad, config.stt, self._orders.wishes))
+        about: dict[str, Any] = {"file": task.file, "settings": hashlib.sha256(settings.encode()).hexdigest()[:16]}
+        with contextlib.suppress(OSError):
+            stat = Path(task.file).stat()
+            about |= {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
+        return about
+
+    def _print_segment(self, task: Task, segment: Segment) -> None:
+        """At once, where it is a line by itself."""
+        if task.target is None and self._orders.kind == TEXT:
+            self._meter.clear()
+            print(line(segment, timestamps=self._orders.timestamps), flush=True)
+
+    def _close(self, outcome: Outcome) -> int:
+        """Tell what became of a recording; 1 when it failed."""
+        self._meter.clear()
+        task = outcome.task
+        if task.target is not None:
+            self._write(outcome)
+        elif self._orders.kind != TEXT or self._orders.has_titles:
+            self._print(outcome, sys.stdout)
+        if outcome.failure is None:
+            return 0
+        left = f"; what was heard until then is in {task.part}" if task.part and outcome.result.segments else ""
+        print(f"error: {_shown(task)}: {outcome.failure}{left}", file=sys.stderr)
+        return 1
+
+    def _print(self, outcome: Outcome, output: TextIO) -> None:
+        if self._orders.kind == TEXT and (outcome.failure is None or outcome.result.segments):
+            output.write(f"== {_shown(outcome.task)}\n")
+        output.write(self._rendered(outcome))
+        output.flush()
+
+    def _write(self, outcome: Outcome) -> None:
+        """Under another name first: what has the right name is complete."""
+        task = outcome.task
+        if task.target is None or task.part is None:
+            raise AssertionError("a recording without a file to write")
+        is_whole = outcome.failure is None
+        if not is_whole and not outcome.result.segments:
+            return
+        try:
+            task.part.write_text(self._rendered(outcome), "utf-8", newline="\n")
+            if is_whole:
+                task.part.replace(task.target)
+        except OSError as error:
+            raise ConfigError(f"{task.target} cannot be written: {error.strerror or error}") from error
+
+    def _rendered(self, outcome: Outcome) -> str:
+        orders, name = self._orders, _shown(outcome.task)
+        if orders.kind != JSON or outcome.failure is None:
+            return render(outcome.result, orders.kind, timestamps=orders.timestamps, name=name)
+        fields = {"file": name, "error": outcome.failure, **outcome.result.as_fields()}
+        return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def _shown(task: Task) -> str:
+    return "standard input" if task.file == STDIN else task.file
+
+
+def _after(known: list[Segment], result: Transcription) -> Transcription:
+    """With the segments of before the interruption."""
+    return replace(result, segments=(*known, *result.segments)) if known else result

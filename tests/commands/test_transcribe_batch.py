@@ -1,0 +1,179 @@
+"""Many recordings at once, and batches that are interrupted and go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alfred_voice import app
+from alfred_voice.audio.wav import write_wav
+from alfred_voice.cli import main
+from alfred_voice.errors import EngineFailure
+from alfred_voice.models.engine import Clip
+from alfred_voice.models.scripted import ScriptedVad, speech_above
+from alfred_voice.results import Transcript
+
+
+class LengthStt:
+    """Answers each clip with its length; breaks off after so many clips, if it is told to."""
+
+    name = "length"
+
+    def __init__(self) -> None:
+        self.lengths: list[str] = []
+        self.most = 10**9
+        self._lock = threading.Lock()
+
+    def transcribe(self, clips: Sequence[Clip]) -> list[Transcript]:
+        with self._lock:
+            found = [f"{len(clip.samples) / 16_000:.1f}" for clip in clips]
+            if len(self.lengths) + len(found) > self.most:
+                raise EngineFailure("the machine was switched off")
+            self.lengths += found
+            return [Transcript(text, confidence=0.5) for text in found]
+
+
+@pytest.fixture
+def stt(monkeypatch: pytest.MonkeyPatch) -> LengthStt:
+    stt = LengthStt()
+    monkeypatch.setattr(app, "build_recording_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
+    monkeypatch.setattr(app, "build_stt", lambda _config, _store: stt)
+    return stt
+
+
+def write(path: Path, *lengths_s: float) -> Path:
+    """A recording of so many stretches of noise with two seconds between them."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for length in lengths_s:
+        noise = rng.integers(-20_000, 20_000, round(length * 16_000)).astype(np.int16)
+        parts += [np.zeros(32_000, np.int16), noise]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_wav(path, np.concatenate([*parts, np.zeros(32_000, np.int16)]), 16_000)
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """A folder with a folder in it, four recordings in all and something else."""
+    for number, name in enumerate(("a.wav", "b.wav", "old/a.wav", "old/c.wav")):
+        write(tmp_path / "archive" / name, 1 + 0.5 * number, 4)
+    (tmp_path / "archive" / "notes.txt").write_text("no recording", "utf-8")
+    return tmp_path / "archive"
+
+
+def test_a_folder_is_transcribed_with_all_that_is_in_it(stt: LengthStt, archive: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["transcribe", str(archive), "--output-dir", str(out)]) == 0
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
+        "a.txt", "b.txt", "old/a.txt", "old/c.txt",
+    ]  # fmt: skip
+    assert (out / "old" / "c.txt").read_text("utf-8").splitlines() == ["2.9", "4.4"]
+
+
+def test_printed_texts_come_in_the_order_of_their_names(
+    stt: LengthStt, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(archive), "--workers", "4"]) == 0
+    captured = capsys.readouterr()
+    titles = [line for line in captured.out.splitlines() if line.startswith("==")]
+    assert titles == [f"== {archive / name}" for name in ("a.wav", "b.wav", "old/a.wav", "old/c.wav")]
+    assert captured.err.startswith("4 files, 0:00:4")
+
+
+def test_a_batch_goes_on_where_it_was_interrupted(
+    stt: LengthStt, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["transcribe", str(archive), "--output-dir", str(out), "--resume"]
+    stt.most = 5
+    assert main([*command, "--workers", "1"]) == 1
+    complete = {path for path in out.rglob("*.txt") if path.name.endswith(".txt")}
+    assert 0 < len(complete) < 4
+    before = {path: path.stat().st_mtime_ns for path in complete}
+    stt.most = 10**9
+    stt.lengths.clear()
+    capsys.readouterr()
+    assert main(command) == 0
+    assert f"{len(complete)} were complete already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in complete} == before
+    assert len(stt.lengths) == 2 * (4 - len(complete))
+    assert len(list(out.rglob("*.txt"))) == 4
+
+
+def test_what_is_half_written_is_not_taken_for_complete(stt: LengthStt, tmp_path: Path) -> None:
+    recording, out = write(tmp_path / "long.wav", *[1.0] * 20), tmp_path / "out"
+    stt.most = 16
+    assert main(["transcribe", str(recording), "--output-dir", str(out), "--workers", "1"]) == 1
+    assert not (out / "long.txt").exists()
+    stt.most = 10**9
+    assert main(["transcribe", str(recording), "--output-dir", str(out), "--resume"]) == 0
+    assert len((out / "long.txt").read_text("utf-8").splitlines()) == 20
+
+
+def test_a_recording_that_is_newer_than_its_text_is_done_again(stt: LengthStt, tmp_path: Path) -> None:
+    recording, out = write(tmp_path / "a.wav", 1), tmp_path / "out"
+    command = ["transcribe", str(recording), "--output-dir", str(out), "--resume"]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert len(stt.lengths) == 1
+    newer = (out / "a.txt").stat().st_mtime + 10
+    os.utime(recording, (newer, newer))
+    assert main(command) == 0
+    assert len(stt.lengths) == 2
+
+
+def test_without_being_asked_to_resume_everything_is_done_again(stt: LengthStt, tmp_path: Path) -> None:
+    command = ["transcribe", str(write(tmp_path / "a.wav", 1)), "--output-dir", str(tmp_path / "out")]
+    assert [main(command), main(command)] == [0, 0]
+    assert len(stt.lengths) == 2
+
+
+def test_a_long_recording_goes_on_from_its_last_segment(stt: LengthStt, tmp_path: Path) -> None:
+    # Two rounds of a minute and more, of which the second does not come about.
+    recording, out = write(tmp_path / "long.wav", *[9.0 + 0.1 * number for number in range(16)]), tmp_path / "out"
+    command = ["transcribe", str(recording), "--save-intermediates", "--resume", "--workers", "1"]
+    assert main([*command, "--output-dir", str(tmp_path / "whole"), "--format", "json"]) == 0
+    stt.lengths.clear()
+    stt.most = 8
+    assert main([*command, "--output-dir", str(out), "--format", "json"]) == 1
+    noted = (out / "long.segments.jsonl").read_text("utf-8").splitlines()
+    done = len(noted) - 1
+    assert 0 < done < 16
+    stt.most = 10**9
+    stt.lengths.clear()
+    assert main([*command, "--output-dir", str(out), "--format", "json"]) == 0
+    assert len(stt.lengths) == 16 - done
+    whole, resumed = (json.loads((tmp_path / name / "long.json").read_text("utf-8")) for name in ("whole", "out"))
+    assert resumed["segments"] == whole["segments"]
+    assert resumed["duration_ms"] == whole["duration_ms"]
+    lines = [json.loads(line) for line in (out / "long.segments.jsonl").read_text("utf-8").splitlines()]
+    assert [line["type"] for line in lines] == ["recording", *["segment"] * 16, "result"]
+    assert lines[-1]["timing"].keys() == {"decode_s", "detect_s", "recognise_s", "total_s"}
+
+
+def test_notes_of_another_recording_are_not_taken_up(stt: LengthStt, tmp_path: Path) -> None:
+    recording, out = write(tmp_path / "a.wav", 1, 2), tmp_path / "out"
+    command = ["transcribe", str(recording), "--save-intermediates", "--output-dir", str(out), "--resume"]
+    assert main(command) == 0
+    (out / "a.txt").unlink()
+    write(recording, 3, 4)
+    assert main(command) == 0
+    assert (out / "a.txt").read_text("utf-8").splitlines() == ["3.4", "4.4"]
+
+
+def test_what_came_of_a_failed_recording_is_kept_beside_and_told(
+    stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording, out = write(tmp_path / "a.wav", 1, 2), tmp_path / "out"
+    assert main(["transcribe", str(recording), "--output-dir", str(out), "--max-minutes", "0.1"]) == 1
+    assert (out / "a.txt.part").read_text("utf-8").startswith("1.4\n")
+    assert f"what was heard until then is in {out / 'a.txt.part'}" in capsys.readouterr().err
+    assert not (out / "a.txt").exists()
