@@ -14,9 +14,10 @@ import numpy as np
 
 from alfred_voice.errors import EngineFailure
 from alfred_voice.models.catalog import LEAN_GRAPHS
+from alfred_voice.models.decoder_batch import Heard, plan_batches
 from alfred_voice.models.engine import SAMPLE_RATE, Clip
 from alfred_voice.models.hallucination import HallucinationGuard
-from alfred_voice.models.moonshine_decoder import GreedyDecoder, Heard, Row, plan_batches
+from alfred_voice.models.moonshine_decoder import GreedyDecoder, Row
 from alfred_voice.models.moonshine_encoder import MIN_SAMPLES, ClipEncoder, Hearing, count_states
 from alfred_voice.models.moonshine_graphs import MAX_POSITIONS
 from alfred_voice.models.moonshine_tokens import Vocabulary

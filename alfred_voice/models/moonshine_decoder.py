@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alfred_voice.errors import EngineFailure
+from alfred_voice.models.decoder_batch import DecoderBatch, Heard
 from alfred_voice.models.onnx import Session
 from alfred_voice.models.repetition import loop_end
 
@@ -19,8 +20,6 @@ Float32 = NDArray[np.float32]
 START = 1
 END = 2
 
-_CACHE_STEP = 32
-"""Positions by which the cache grows. Multiples of a vector's width: what is masked then changes no sum by a bit."""
 _MIN_FRESH = 2
 """A single position is multiplied by other routines, which differ in the last bit; a row has to come out the same
 whether its tokens were fed one by one or all at once, so one is never fed alone."""
@@ -33,22 +32,6 @@ _LOOKAHEAD = 1
 cost as much as they save."""
 _REALIGN = 6
 """How far around its place in the draft the token is looked for that came instead of the one there."""
-_NEVER = np.float32(-1e9)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Heard:
-    """What the encoder made of a clip, as the decoder's layers look at it."""
-
-    states: int
-    """How many are real; the rest is padding."""
-    cross: tuple[Float32, ...]
-    """Keys and values of each layer in turn: float32, shape (1, heads, padded, head width)."""
-
-    @property
-    def padded(self) -> int:
-        """States with padding."""
-        return int(self.cross[0].shape[2])
 
 
 @dataclass(slots=True, eq=False)
@@ -198,39 +181,20 @@ class GreedyDecoder:
         self, batch: _Batch, fresh: Sequence[Sequence[int]], wide: int, wanted: Sequence[int]
     ) -> dict[str, NDArray[Any]]:
         """All that the graph is given."""
-        feeds = batch.feeds(fresh, wide)
+        feeds = batch.feeds(fresh, [row.position for row in batch.rows], wide, START)
         feeds["wanted"] = np.array(wanted, np.int64)
         feeds |= zip(self._cross, batch.cross, strict=True)
         feeds |= zip(self._past, batch.past, strict=True)
         return feeds
 
 
-class _Batch:
-    """Rows that are decoded together, with what the decoder's layers need of each."""
+class _Batch(DecoderBatch):
+    """Rows that are decoded together."""
 
     def __init__(self, rows: list[Row], heard: Sequence[Heard], caches: int) -> None:
+        _, heads, _, width = heard[0].cross[0].shape
+        super().__init__(heard, caches, heads * width)
         self.rows = rows
-        padded = max(one.padded for one in heard)
-        self.cross = tuple(_stack([one.cross[at] for one in heard], padded) for at in range(len(heard[0].cross)))
-        """Each float32, shape (rows, heads, padded, head width)."""
-        self.mask = (np.arange(padded) < np.array([[one.states] for one in heard])).astype(np.int32)
-        width = self.cross[0].shape[1] * self.cross[0].shape[3]
-        self.past: list[Float32] = [np.zeros((len(rows), 0, width), np.float32)] * caches
-        """Keys and values of what has been read: each float32, shape (rows, capacity, width)."""
-
-    def feeds(self, fresh: Sequence[Sequence[int]], wide: int) -> dict[str, NDArray[Any]]:
-        """What the decoder has to know of the ``fresh`` tokens, in arrays of ``wide`` positions."""
-        tokens = np.full((len(self.rows), wide), START, np.int64)
-        for at, row in enumerate(fresh):
-            tokens[at, : len(row)] = row
-        starts = np.array([[row.position] for row in self.rows], np.int64)
-        positions = starts + np.arange(wide)
-        self._reserve(int(positions.max()) + 1)
-        places = np.stack(np.broadcast_arrays(np.arange(len(self.rows))[:, np.newaxis], positions), axis=-1)
-        # What lies behind a position is left over from a draft, or padding.
-        known = np.arange(self.past[0].shape[1]) <= positions[:, np.newaxis, :, np.newaxis]
-        bias = np.where(known, np.float32(0), _NEVER)
-        return {"tokens": tokens, "positions": positions, "places": places, "bias": bias, "mask": self.mask}
 
     def leave(self) -> None:
         """Let the rows go that are done, as soon as it saves more than it costs to move the others."""
@@ -239,47 +203,4 @@ class _Batch:
             return
         self.rows = [self.rows[at] for at in kept]
         if kept:
-            place = slice(kept[0], kept[-1] + 1) if kept[-1] - kept[0] + 1 == len(kept) else kept
-            self.cross = tuple(values[place] for values in self.cross)
-            self.past = [values[place] for values in self.past]
-            self.mask = self.mask[place]
-
-    def _reserve(self, positions: int) -> None:
-        """Make the caches as long as that, if they are shorter."""
-        rows, capacity, width = self.past[0].shape
-        if positions <= capacity:
-            return
-        longer = -(-positions // _CACHE_STEP) * _CACHE_STEP
-        more = np.zeros((rows, longer - capacity, width), np.float32)
-        self.past = [np.concatenate([values, more], axis=1) for values in self.past]
-
-
-def _stack(values: Sequence[Float32], padded: int) -> Float32:
-    """Keys or values of several clips in one array, with nothing behind those of the shorter ones."""
-    if len(values) == 1:
-        return values[0]
-    _, heads, _, width = values[0].shape
-    stacked = np.zeros((len(values), heads, padded, width), np.float32)
-    for at, one in enumerate(values):
-        stacked[at, :, : one.shape[2]] = one[0]
-    return stacked
-
-
-def plan_batches(states: Iterable[int], rows: int, total: int) -> list[list[int]]:
-    """Which clips are decoded together, by their places: of similar length, at most ``rows`` in a batch.
-
-    Args:
-        states: of each clip.
-        rows: the most in a batch.
-        total: the most states of a batch, padding counted.
-    """
-    by_length = sorted(enumerate(states), key=lambda pair: -pair[1])
-    batches: list[list[int]] = []
-    longest = 0
-    for at, length in by_length:
-        if batches and len(batches[-1]) < rows and (len(batches[-1]) + 1) * longest <= total:
-            batches[-1].append(at)
-        else:
-            batches.append([at])
-            longest = length
-    return batches
+            self.keep(kept)

@@ -8,8 +8,8 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from alfred_voice.models.decoder_batch import Heard
 from alfred_voice.models.engine import Float32
-from alfred_voice.models.moonshine_decoder import Heard
 from alfred_voice.models.moonshine_weights import HEAD_WIDTH, HEADS, WIDTH
 from alfred_voice.models.onnx import Session
 

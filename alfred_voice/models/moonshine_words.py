@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from alfred_voice.models.decoder_batch import Heard
 from alfred_voice.models.engine import SAMPLE_RATE, Float32
-from alfred_voice.models.moonshine_decoder import GreedyDecoder, Heard
+from alfred_voice.models.moonshine_decoder import GreedyDecoder
 from alfred_voice.models.moonshine_encoder import STATE_SAMPLES
 from alfred_voice.models.moonshine_graphs import FOLLOWING
 from alfred_voice.models.moonshine_tokens import Vocabulary

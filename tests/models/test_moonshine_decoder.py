@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from alfred_voice.errors import EngineFailure
-from alfred_voice.models.moonshine_decoder import END, START, GreedyDecoder, Heard, Row, plan_batches
+from alfred_voice.models.decoder_batch import Heard, plan_batches
+from alfred_voice.models.moonshine_decoder import END, START, GreedyDecoder, Row
 from alfred_voice.models.onnx import Session
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from alfred_voice.models import moonshine_encoder
-from alfred_voice.models.moonshine_decoder import Heard
+from alfred_voice.models.decoder_batch import Heard
 from alfred_voice.models.moonshine_encoder import MIN_SAMPLES, ClipEncoder, Hearing, count_states
 from alfred_voice.models.moonshine_graphs import write_encoder
 from alfred_voice.models.moonshine_layers import Arithmetic

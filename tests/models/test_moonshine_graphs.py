@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from alfred_voice.models.catalog import LEAN_GRAPHS
-from alfred_voice.models.moonshine_decoder import END, START, Heard
+from alfred_voice.models.decoder_batch import Heard
+from alfred_voice.models.moonshine_decoder import END, START
 from alfred_voice.models.moonshine_encoder import ClipEncoder, Hearing
 from alfred_voice.models.moonshine_graphs import write_decoder, write_encoder
 from alfred_voice.models.moonshine_layers import Arithmetic
