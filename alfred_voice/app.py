@@ -24,6 +24,7 @@ from alfred_voice.recognisers import build_more_stt, build_stt, chosen
 if TYPE_CHECKING:
     from alfred_voice.files.crew import Crew
     from alfred_voice.files.detect import RecordingVad
+    from alfred_voice.models.post_processing import PostProcessor
     from alfred_voice.pipeline.coordinator import Coordinator
     from alfred_voice.server.recordings import RecordingWorker
 
@@ -68,6 +69,15 @@ def build_crew(config: Config, store: Store, workers: int) -> Crew:
 
     alone = replace(config, pipeline=replace(config.pipeline, engine_threads=1))
     return Crew([build_stt(alone, store) for _ in range(workers)], SystemClock())
+
+
+def open_processor(config: Config) -> PostProcessor | None:
+    """What improves on finished transcripts; None where nothing is asked for."""
+    if not config.post_processing.is_on:
+        return None
+    from alfred_voice.models.post_processing import PostProcessor
+
+    return PostProcessor.open(config.post_processing, SystemClock())
 
 
 def build_recording_vad(config: Config, store: Store) -> VadEngine | RecordingVad:

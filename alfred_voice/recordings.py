@@ -29,6 +29,7 @@ from alfred_voice.errors import AudioError, EngineFailure
 from alfred_voice.files.detect import RecordingVad
 from alfred_voice.files.errors import BrokenOff, RecordingTooLong, RecordingUnreadable
 from alfred_voice.files.formats import FORMATS, clock, render
+from alfred_voice.files.post import post_processed
 from alfred_voice.files.result import Segment, Timing, Transcription
 from alfred_voice.files.source import Source, opened
 from alfred_voice.files.transcriber import Pass, Progress, Transcriber, Wishes
@@ -121,6 +122,7 @@ class Recordings:
         self._store = app.open_store(self.config)
         self._detectors: list[VadEngine | RecordingVad] = [app.build_recording_vad(self.config, self._store)]
         self._crew = app.build_crew(self.config, self._store, self.workers)
+        self._processor = app.open_processor(self.config)
 
     def __enter__(self) -> Recordings:
         return self
@@ -129,8 +131,14 @@ class Recordings:
         self.close()
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Let the workers go, and whoever improves on their texts."""
         self._crew.close()
+        if self._processor is not None:
+            self._processor.close()
+
+    def improved(self, transcription: Transcription) -> Transcription:
+        """With its punctuation repaired and its summary, where the configuration asks for them."""
+        return transcription if self._processor is None else post_processed(transcription, self._processor)
 
     def transcribe(
         self, source: Source, wishes: Wishes | None = None, on_progress: OnProgress | None = None
@@ -206,7 +214,7 @@ class Transcribing:
                 raise
             reached = clock(so_far.segments[-1].end_ms)
             raise BrokenOff(f"{error}; what was said until {reached} is transcribed", so_far) from error
-        return self.result()
+        return self._recordings.improved(self.result())
 
     def result(self) -> Transcription:
         """What there is so far; everything, after the last segment."""

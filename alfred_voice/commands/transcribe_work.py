@@ -61,6 +61,8 @@ class Batch:
         self._orders = orders
         self._meter = meter
         self._is_over = threading.Event()
+        # Then nothing can be printed before all of a recording is there.
+        self._is_improved = recordings.config.post_processing.is_on
 
     def run(self, tasks: list[Task]) -> int:
         """All of them; how many failed.
@@ -109,7 +111,7 @@ class Batch:
             result = _after(known, going.result())
             if notes:
                 notes.finish(result)
-        return Outcome(task, result)
+        return Outcome(task, self._recordings.improved(result))
 
     def _notes(self, task: Task, stack: contextlib.ExitStack) -> Notes | None:
         path = task.notes
@@ -132,7 +134,7 @@ class Batch:
 
     def _print_segment(self, task: Task, segment: Segment) -> None:
         """At once, where it is a line by itself."""
-        if task.target is None and self._orders.kind == TEXT:
+        if task.target is None and self._orders.kind == TEXT and not self._is_improved:
             self._meter.clear()
             print(line(segment, timestamps=self._orders.timestamps), flush=True)
 
@@ -142,8 +144,12 @@ class Batch:
         task = outcome.task
         if task.target is not None:
             self._write(outcome)
-        elif self._orders.kind != TEXT or self._orders.has_titles:
+        elif self._orders.kind != TEXT or self._orders.has_titles or self._is_improved:
             self._print(outcome, sys.stdout)
+        if "post_processing" in outcome.result.metadata:
+            print(
+                f"warning: {_shown(task)}: as recognised: {outcome.result.metadata['post_processing']}", file=sys.stderr
+            )
         if outcome.failure is None:
             return 0
         left = f"; what was heard until then is in {task.part}" if task.part and outcome.result.segments else ""
@@ -151,7 +157,11 @@ class Batch:
         return 1
 
     def _print(self, outcome: Outcome, output: TextIO) -> None:
-        if self._orders.kind == TEXT and (outcome.failure is None or outcome.result.segments):
+        if (
+            self._orders.kind == TEXT
+            and self._orders.has_titles
+            and (outcome.failure is None or outcome.result.segments)
+        ):
             output.write(f"== {_shown(outcome.task)}\n")
         output.write(self._rendered(outcome))
         output.flush()

@@ -28,7 +28,8 @@ def render(transcription: Transcription, kind: str, *, timestamps: bool = False,
         ValueError: no such format.
     """
     if kind == TEXT:
-        return "".join(f"{line(segment, timestamps=timestamps)}\n" for segment in transcription.segments)
+        lines = "".join(f"{line(segment, timestamps=timestamps)}\n" for segment in transcription.segments)
+        return f"{lines}\n{transcription.summary.text}\n" if transcription.summary else lines
     if kind == JSON:
         head = {} if name is None else {"file": name}
         return json.dumps(head | transcription.as_fields(), ensure_ascii=False) + "\n"

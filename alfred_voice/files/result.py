@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from alfred_voice.models.summary import Summary
 from alfred_voice.results import Word
 
 
@@ -95,6 +96,8 @@ class Transcription:
     timing: Timing = field(default_factory=Timing)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The recording's name, the engines, how many workers there were."""
+    summary: Summary | None = None
+    """Where one was asked for."""
 
     @property
     def text(self) -> str:
@@ -130,6 +133,7 @@ class Transcription:
             "real_time_factor": round(self.real_time_factor, 5),
             "timing": self.timing.as_fields(),
             "metadata": dict(self.metadata),
+            **({"summary": asdict(self.summary)} if self.summary else {}),
         }
 
 

@@ -21,6 +21,7 @@ from alfred_voice.models.openai_answers import BY_CHARACTER
 from alfred_voice.models.openai_options import find_api_key
 from alfred_voice.models.openai_transport import Remote
 from alfred_voice.models.post_options import PostProcessingOptions
+from alfred_voice.models.summary import Summary
 
 
 PUNCTUATED_CHARS = 2_000
@@ -59,21 +60,6 @@ _FENCED = re.compile(r"```[\w-]*\s*\n?(.*?)```", re.DOTALL)
 _BULLET = re.compile(r"\s*(?:[-*+\u2022\u2013]|\d{1,3}[.)])\s+(.*\S)")
 _SPACE = re.compile(r"\s")
 _SENTENCE_END = re.compile(r"[.!?\u2026]\s|[\u3002\uff01\uff1f\u0964]")
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a transcript comes to."""
-
-    abstract: str
-    """A few sentences."""
-    bullets: tuple[str, ...] = ()
-    """The important points, without marks before them."""
-
-    @property
-    def text(self) -> str:
-        """The abstract, then a line for each point."""
-        return "\n".join([*([self.abstract] if self.abstract else []), *(f"- {bullet}" for bullet in self.bullets)])
 
 
 @dataclass(frozen=True, slots=True)
