@@ -45,6 +45,9 @@ __all__ = [
 MOST_WORKERS = 16
 """By itself: each takes some 80 MB."""
 
+MOST_CLIPS = 8
+"""In one call of the recogniser; more take memory in each worker and save no time (measured with 16)."""
+
 OnProgress = Callable[[Progress], None]
 
 
@@ -159,7 +162,7 @@ class Recordings:
         except IndexError:
             vad = app.build_recording_vad(self.config, self._store)
         config = self.config
-        return Transcriber(vad, self._crew, config.vad, config.stt, config.pipeline.stt_max_batch)
+        return Transcriber(vad, self._crew, config.vad, config.stt, min(MOST_CLIPS, config.pipeline.stt_max_batch))
 
     def give_back(self, transcriber: Transcriber) -> None:
         """For the next recording."""

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from alfred_voice import app
+from alfred_voice import app, recognisers
 from alfred_voice.cli import main
 from alfred_voice.clock import SystemClock
 from alfred_voice.commands import check
@@ -127,7 +127,7 @@ class TestRealInstallation:
             def transcribe(self, clips: list[Any]) -> list[Transcript]:
                 return [Transcript("Thank you for watching.") for _ in clips]
 
-        monkeypatch.setattr(app, "build_stt", lambda _config, _store: Mishearing())
+        monkeypatch.setattr(recognisers, "build_stt", lambda _config, _store: Mishearing())
         code, steps = report(capsys)
         assert code == 1
         assert results(steps) == {"recognise it": "FAILED"}
@@ -163,7 +163,7 @@ class TestRealInstallation:
         def fail(_config: Any, _store: Any) -> Any:
             raise EngineFailure("no such instruction")
 
-        monkeypatch.setattr(app, "build_stt", fail)
+        monkeypatch.setattr(recognisers, "build_stt", fail)
         code, steps = report(capsys)
         assert code == 1
         assert results(steps) == {"load stt": "FAILED", "find the speech": "skipped", "recognise it": "skipped"}

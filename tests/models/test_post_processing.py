@@ -21,11 +21,11 @@ from alfred_voice.models.post_processing import (
     MOST_PARTS,
     PUNCTUATED_CHARS,
     PostProcessor,
-    Summary,
     parts_of,
     read_summary,
     repaired,
 )
+from alfred_voice.models.summary import Summary
 from tests.models.openai_server import Asked, OpenAiServer, Reply
 
 
