@@ -27,7 +27,7 @@ from alfred_voice.models.whisper_mel import WhisperMel
 from alfred_voice.models.whisper_options import WhisperOptions
 from alfred_voice.models.whisper_rules import LogitRules, compression
 from alfred_voice.models.whisper_vocabulary import Vocabulary
-from alfred_voice.models.whisper_words import aligned_words
+from alfred_voice.models.whisper_words import aligned_words, placed_words
 from alfred_voice.results import Transcript, Word
 
 
@@ -304,7 +304,8 @@ class Whisper:
         opening = self.vocabulary.opening(spoken)
         own = min(one.heard.states, len(one.clip.samples) // HOP_SAMPLES // 2)
         fit, chances = self._decoder.fits(one.heard, opening, tokens)
-        return aligned_words(fit[:, :, :own], chances, tokens, len(opening), self.vocabulary, language)
+        words = aligned_words(fit[:, :, :own], chances, tokens, len(opening), self.vocabulary, language)
+        return placed_words(words, one.clip.samples)
 
     def _only_prefix(self, clip: Clip) -> Transcript:
         """The transcript of a clip in which nothing can be recognised."""

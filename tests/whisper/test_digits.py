@@ -21,8 +21,8 @@ from alfred_voice.models.whisper_checkpoint import read_checkpoint
 from alfred_voice.models.whisper_export import export_whisper
 from alfred_voice.models.whisper_files import WhisperFiles
 from alfred_voice.models.whisper_layers import Precision
-from alfred_voice.models.word_alignment import without_pauses
-from alfred_voice.results import Transcript
+from alfred_voice.models.whisper_words import placed_words
+from alfred_voice.results import Transcript, Word
 from tests.whisper import digits
 from tests.whisper.digits import DIGITS, Utterance
 
@@ -139,33 +139,30 @@ def test_all_that_openai_whisper_hears_gives_its_texts(
 def test_words_are_where_they_were_said(ours: Whisper) -> None:
     said = digits.held_out(60, seed=3, apart=True)
     found = transcripts(ours, [Clip(one.samples, wants_words=True) for one in said])
-    starts, both = [], []
+    errors = []
     for utterance, transcript in zip(said, found, strict=True):
         if transcript.text != utterance.text:
             continue
         assert [one.word for one in transcript.words] == utterance.text.split()
         true = 1000 * np.array(utterance.spans)
         times = np.array([(one.start_ms, one.end_ms) for one in transcript.words])
-        # The looks have to be somewhere in a pause, too: the first word has all that is before it.
-        starts.append(np.abs(times - true)[1:, 0])
-        both.append(np.abs(without_pauses(utterance.samples, times) - true))
-    assert np.mean(np.concatenate(starts) <= NEAR_MS) >= 0.75
-    assert np.mean(np.concatenate(both) <= NEAR_MS) >= 0.75
-    assert np.median(np.concatenate(both)) <= 30
+        errors.append(np.abs(times - true))
+    assert np.mean(np.concatenate(errors) <= NEAR_MS) >= 0.75
+    assert np.median(np.concatenate(errors)) <= 30
 
 
-def test_words_are_where_openai_whisper_says(theirs: Any, files: WhisperFiles) -> None:
+def test_words_are_where_openai_whisper_says_but_for_pauses(theirs: Any, files: WhisperFiles) -> None:
     said = digits.held_out(20, seed=3)
     found = transcripts(engine(files, hears_all=True), [Clip(one.samples, wants_words=True) for one in said])
     for utterance, transcript in zip(said, found, strict=True):
-        expected = their_words(theirs, utterance.samples, transcript.text)
-        assert [one.word.strip(".") for one in transcript.words] == [word for word, _, _ in expected]
-        times = [(one.start_ms / 1000, one.end_ms / 1000) for one in transcript.words]
-        np.testing.assert_allclose(times, [one[1:] for one in expected], atol=0.021)
+        expected = placed_words(their_words(theirs, utterance.samples, transcript.text), utterance.samples)
+        assert [one.word.strip(".") for one in transcript.words] == [one.word for one in expected]
+        times, wanted = ([(one.start_ms, one.end_ms) for one in words] for words in (transcript.words, expected))
+        np.testing.assert_allclose(times, wanted, atol=21)
 
 
-def their_words(model: Any, samples: Float32, text: str) -> list[tuple[str, float, float]]:
-    """Each word's beginning and end in seconds, as openai-whisper finds them in the heads that were taught."""
+def their_words(model: Any, samples: Float32, text: str) -> list[Word]:
+    """The words as openai-whisper places them by the heads that were taught."""
     torch, timing = import_module("torch"), import_module("whisper.timing")
     heads = torch.zeros(model.dims.n_text_layer, model.dims.n_text_head, dtype=torch.bool)
     for layer, head in digits.HEADS:
@@ -175,7 +172,11 @@ def their_words(model: Any, samples: Float32, text: str) -> list[tuple[str, floa
     mel = whisper.log_mel_spectrogram(whisper.pad_or_trim(samples))
     frames = len(samples) // whisper.audio.HOP_LENGTH
     found = timing.find_alignment(model, tokenizer, tokenizer.encode(f" {text}"), mel, frames)
-    return [(one.word.strip(), one.start, one.end) for one in found if one.word.strip(" .")]
+    return [
+        Word(one.word.strip(), 1000 * one.start, 1000 * one.end, one.probability)
+        for one in found
+        if one.word.strip(" .")
+    ]
 
 
 def test_a_draft_changes_nothing(ours: Whisper, said: list[Utterance]) -> None:
