@@ -7,6 +7,7 @@ should not pay.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from alfred_voice.errors import EngineFailure, ModelCorrupt, ModelMissing, OutOfMemory
 
+
+log = logging.getLogger(__name__)
 
 Provider = tuple[str, Mapping[str, str]]
 """What computes, by ONNX Runtime's name of it, and its options."""
@@ -91,6 +94,9 @@ def open_session(
         session = ort.InferenceSession(str(path), options, providers=asked)
     except Exception as exc:  # the runtime's exceptions share no other root
         raise ModelCorrupt(f"{path} cannot be loaded by ONNX Runtime: {_first_line(exc)}") from exc
+    if provider[0] not in session.get_providers():
+        # The runtime goes on without a word when a provider's libraries cannot be loaded.
+        log.warning("provider_missing", extra={"provider": provider[0], "graph": path.name, "instead": PROCESSOR[0]})
     return Session(session, path.name)
 
 

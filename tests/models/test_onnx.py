@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import onnxruntime as ort
 import pytest
 
 import alfred_voice
-from alfred_voice.errors import EngineFailure, ModelCorrupt, ModelMissing
-from alfred_voice.models.onnx import open_session
+from alfred_voice.errors import EngineFailure, ModelCorrupt, ModelMissing, OutOfMemory
+from alfred_voice.models.onnx import Session, open_session
 
 
 # Field numbers and wire types: onnx/onnx.proto and the encoding chapter of Protocol Buffers.
@@ -184,3 +185,38 @@ def imported(path: Path) -> list[str]:
         elif isinstance(item, ast.ImportFrom) and item.module is not None:
             names.append(item.module)
     return names
+
+
+def test_a_provider_that_cannot_be_had_gives_way_to_the_processor_and_is_named(
+    arithmetic: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the runtime's own, which says less
+        session = open_session(arithmetic, provider=("NoSuchExecutionProvider", {}))
+    assert session.output_names
+    (warning,) = [record for record in caplog.records if record.message == "provider_missing"]
+    assert warning.__dict__["provider"] == "NoSuchExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("CUDA error cudaErrorMemoryAllocation: out of memory", OutOfMemory),
+        ("Failed to allocate memory for requested buffer of size 4096", OutOfMemory),
+        ("std::bad_alloc", OutOfMemory),
+        ("Got invalid dimensions for input", EngineFailure),
+    ],
+)
+def test_a_lack_of_memory_is_told_from_other_failures(said: str, kind: type[EngineFailure]) -> None:
+    class Failing:
+        def get_inputs(self) -> list[Any]:
+            return []
+
+        get_outputs = get_inputs
+
+        def run(self, _outputs: Any, _feeds: Any) -> None:
+            raise RuntimeError(said)
+
+    with pytest.raises(EngineFailure) as failure:
+        Session(Failing(), "graph.onnx").run({})
+    assert type(failure.value) is kind
