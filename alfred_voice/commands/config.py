@@ -106,8 +106,8 @@ def _row(key: Key) -> str:
 
 
 def _for_shell(value: object) -> str:
-    if value is None:
-        return ""
+    if value in (None, ""):
+        return ""  # quotes would be taken for part of the text by what reads such files without a shell
     return shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))
 
 
