@@ -85,7 +85,11 @@ class Coordinator:
             raise
         if self.phase is Phase.LOADING:
             self.phase = Phase.READY
-        log.info("ready", extra={"engines": engines.names, "memory_mb": round(self._upkeep.figures().memory_mb)})
+        memory_mb, limit_mb = round(self._upkeep.figures().memory_mb), self.options.memory.limit_mb
+        log.info("ready", extra={"engines": engines.names, "memory_mb": memory_mb})
+        if memory_mb > self.options.memory.gc_trigger_mb:
+            advice = "larger models need larger limits: raise memory.limit_mb and memory.gc_trigger_mb"
+            log.warning("memory_tight", extra={"memory_mb": memory_mb, "limit_mb": limit_mb, "advice": advice})
 
     def _begin(self, engines: Engines) -> None:
         options = self.options

@@ -537,3 +537,14 @@ async def test_a_text_is_synthesised_at_the_engines_rate(house: Any) -> None:
 async def test_what_cannot_be_said_is_refused_before_the_first_piece(house: Any) -> None:
     with pytest.raises(UnknownVoice):
         house.coordinator.synthesise("hello", "nobody", None)
+
+
+async def test_models_that_leave_no_room_below_the_limit_are_told_of_at_the_start(
+    make_house: MakeHouse, options: CoordinatorOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    tight = replace(options, memory=replace(options.memory, gc_trigger_mb=1, limit_mb=2))
+    with caplog.at_level("INFO"):
+        await make_house(tight)
+    (warning,) = [record for record in caplog.records if record.message == "memory_tight"]
+    assert warning.__dict__["limit_mb"] == 2
+    assert "memory.limit_mb" in warning.__dict__["advice"]
