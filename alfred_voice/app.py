@@ -84,7 +84,7 @@ def build_recording_vad(config: Config, store: Store) -> VadEngine | RecordingVa
     """The detector for whole recordings: Silero in its quicker way, where that is configured."""
     if config.vad.engine != "silero":
         return build_vad(config, store)
-    from alfred_voice.files.silero_run import RecordingSilero
+    from alfred_voice.models.silero_run import RecordingSilero
 
     return RecordingSilero.load(store.path("silero-vad", "silero_vad_op18_ifless.onnx"))
 

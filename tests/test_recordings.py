@@ -18,9 +18,9 @@ import alfred_voice
 from alfred_voice import app, recordings, transcribe, transcribe_stream
 from alfred_voice.audio.wav import write_wav
 from alfred_voice.errors import EmptyAudio, EngineFailure, UnsupportedAudio
-from alfred_voice.files.silero_run import RecordingSilero
 from alfred_voice.models.engine import Clip
 from alfred_voice.models.scripted import ScriptedVad, speech_above
+from alfred_voice.models.silero_run import RecordingSilero
 from alfred_voice.models.store import Store
 from alfred_voice.recordings import BrokenOff, Progress, Recordings, Wishes
 from alfred_voice.results import Transcript, Word

@@ -16,12 +16,12 @@ from alfred_voice.errors import AudioError, EmptyAudio
 from alfred_voice.files.detect import RecordingDetector
 from alfred_voice.files.errors import RecordingUnreadable
 from alfred_voice.files.result import Segment
-from alfred_voice.files.silero_run import RecordingSilero
 from alfred_voice.files.source import SPOOL_BYTES, Source, media_in, opened
 from alfred_voice.files.transcriber import Pass, Transcriber, Wishes
 from alfred_voice.models.moonshine import Moonshine
 from alfred_voice.models.scripted import ScriptedStt, ScriptedVad, speech_above
 from alfred_voice.models.silero import SileroVad
+from alfred_voice.models.silero_run import RecordingSilero
 from alfred_voice.models.store import Store
 from alfred_voice.session.options import SttOptions, VadOptions
 from tests.files.odd_files import QUIET, REFUSED, SECONDS, SHORTENED, WHOLE, WORDLESS, Int16, burst, encoded, wav

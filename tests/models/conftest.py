@@ -7,13 +7,14 @@ import os
 import re
 import threading
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from alfred_voice.models.catalog import Address, Member, Model, ModelFile, Package, Source
+from tests.models.openai_server import Asked, OpenAiServer, Reply
 
 
 class Web:
@@ -181,3 +182,19 @@ class Maker:
 @pytest.fixture
 def make() -> Maker:
     return Maker()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., OpenAiServer]]:
+    """Starts servers that speak OpenAI's protocol by a script; no proxy stands in between, and no key is set."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("ALFRED_OPENAI_API_KEY", raising=False)
+    servers: list[OpenAiServer] = []
+
+    def start(*script: Reply | Callable[[Asked], Reply]) -> OpenAiServer:
+        servers.append(OpenAiServer(*script))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

@@ -37,19 +37,6 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
-    servers: list[OpenAiServer] = []
-
-    def start(*script: Reply | Callable[[Asked], Reply]) -> OpenAiServer:
-        servers.append(OpenAiServer(*script))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
-
-@pytest.fixture
 def connect() -> Iterator[Connect]:
     clients: list[ChatClient] = []
 

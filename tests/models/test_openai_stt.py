@@ -51,19 +51,6 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def serve() -> Iterator[Serve]:
-    servers: list[OpenAiServer] = []
-
-    def start(*script: Reply | Callable[[Asked], Reply]) -> OpenAiServer:
-        servers.append(OpenAiServer(*script))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
-
-
-@pytest.fixture
 def build() -> Iterator[Build]:
     engines: list[OpenAiStt] = []
 

@@ -14,7 +14,7 @@ import pytest
 from alfred_voice.clock import Clock, ManualClock, SystemClock
 from alfred_voice.errors import ConfigError, EngineFailure
 from alfred_voice.models.openai_transport import MOST_ANSWER_BYTES, OpenAiTransport, Refused, Remote
-from tests.models.openai_server import Asked, OpenAiServer, Reply
+from tests.models.openai_server import OpenAiServer, Reply
 from tests.support import free_port
 
 
@@ -29,19 +29,6 @@ Connect = Callable[..., OpenAiTransport]
 @pytest.fixture(autouse=True)
 def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    servers: list[OpenAiServer] = []
-
-    def start(*script: Reply | Callable[[Asked], Reply]) -> OpenAiServer:
-        servers.append(OpenAiServer(*script))
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.close()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from alfred_voice.events import FinalTranscription, PartialTranscription, Sessio
 from alfred_voice.models.engine import Clip, Engines, SttEngine
 from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn, ScriptedVad
 from alfred_voice.models.tiers import Tier, TieredStt
-from alfred_voice.pipeline.backpressure import Step
+from alfred_voice.pipeline.backpressure import LoadParts, Step
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
@@ -150,9 +150,22 @@ async def test_partials_come_from_the_quick_tier_and_finals_from_the_careful_one
     assert news.of(PartialTranscription)[0].text == "quickly said"
 
 
-async def test_reduced_quality_reaches_every_recogniser_and_is_taken_back(house: House) -> None:
+async def test_under_load_finals_go_to_the_smaller_model_and_come_back(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upkeep = house.coordinator._upkeep
-    for step, reduced in ((Step.REDUCE_QUALITY, True), (Step.DROP_FRAMES, True), (Step.NONE, False)):
-        assert upkeep._dispatch is not None
-        upkeep._dispatch.reduce_quality(step >= Step.REDUCE_QUALITY)
-        assert house.tiered.is_reduced is reduced
+    now = 1000.0
+
+    def tick(load: float, seconds: float) -> None:
+        nonlocal now
+        monkeypatch.setattr(upkeep.meter, "measure", lambda *_: LoadParts(queue=load))
+        for _ in range(round(10 * seconds)):
+            now += 0.1
+            upkeep.tick(0.0, now)
+
+    tick(1.0, 0.2)
+    assert upkeep.step == Step.REDUCE_QUALITY
+    assert house.tiered.is_reduced
+    tick(0.0, 60.0)
+    assert upkeep.step == Step.NONE
+    assert not house.tiered.is_reduced
