@@ -158,6 +158,8 @@ class BackpressureTriggered:
     """0 to 1."""
     buffered_ms: float
     """Audio of this session that waits."""
+    rung: int = 0
+    """How far the daemon has gone, 0 to 5; rungs 1 to 3 are all ``reduce_quality``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,8 @@ class BackpressureRecovered:
     step: StepName
     """The one now in force; ``none`` when all is well."""
     load: float
+    rung: int = 0
+    """As above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,10 @@ class WarningRaised:
 
     code: str
     message: str
+    from_ms: float | None = None
+    """Where audio was lost: its first sample."""
+    to_ms: float | None = None
+    """One past its last sample."""
 
 
 @dataclass(frozen=True, slots=True)

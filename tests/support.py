@@ -248,6 +248,7 @@ async def stream(
         protocols = (f"alfred.v1.{mode}",)
         async with session.ws_connect(url, protocols=protocols, max_msg_size=0) as ws:
             assert ws.protocol == protocols[0]
+            socket = ws.get_extra_info("socket")
             await _send(ws, mode, {"type": "start", **(start or {})})
             begin = clock()
             reader = asyncio.ensure_future(_collect(ws, mode, begin, heard))
@@ -260,7 +261,9 @@ async def stream(
                 reader.cancel()
             heard.close_code = ws.close_code
     # The transport is closed in a later turn of the loop, which must not be closed before.
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(10):
+        while socket.fileno() >= 0:  # noqa: ASYNC110  what is waited for knows of no event
+            await asyncio.sleep(0.005)
     return heard
 
 

@@ -13,7 +13,6 @@ from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Ove
 from alfred_voice.events import SessionStarted
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
-from alfred_voice.pipeline.backpressure import Step
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.health import status_of
 from alfred_voice.pipeline.memory import MEGABYTE
@@ -144,9 +143,10 @@ class Coordinator:
             raise Overloaded(f"the daemon cannot work: {self._failure}", retry_after_s=60)
         if self.phase is Phase.DRAINING:
             raise Draining("the daemon is shutting down", retry_after_s=10)
-        if self._upkeep.step is Step.PAUSE_PROCESSING:
-            raise Overloaded("the daemon is overloaded and takes no new sessions now", retry_after_s=5)
-        self.roster.check_room()
+        if not self._upkeep.degradation.measures.admits:
+            retry_after_s = self._upkeep.retry_after_s()
+            raise Overloaded("the daemon is overloaded and takes no new sessions now", retry_after_s)
+        self.roster.check_room(self._clock.now())
 
     def open(self, settings: SessionSettings, transport: str, *, max_message_bytes: int, first_seq: int = 0) -> Stream:
         """Open a session; its first event is ``sessionStarted``.
@@ -171,7 +171,7 @@ class Coordinator:
         stream = self._make_stream(settings, transport, first_seq)
         self.roster.add(stream)
         self.metrics.sessions_active.labels(transport).inc()
-        self._upkeep.apply_step(stream)
+        self._upkeep.degradation.apply(stream)
         limits = {
             "max_session_s": self.options.sessions.max_duration_s,
             "max_message_bytes": max_message_bytes,
@@ -208,7 +208,7 @@ class Coordinator:
         )
 
     def _on_end(self, stream: Stream) -> None:
-        if not self.roster.remove(stream):
+        if not self.roster.remove(stream, self._clock.now()):
             return
         stats = stream.session.stats
         reason = stream.end_reason or "error"
@@ -262,7 +262,7 @@ class Coordinator:
                 "final": metrics.final_ms.summary(),
                 "turn": metrics.turn_ms.summary(),
             },
-            "partials": self._upkeep.partial_pace.describe(),
+            "partials": self._upkeep.degradation.pace.describe(),
             "lanes": {name: lane.describe() for name, lane in lanes.items()},
             "uptime_s": round(self._clock.now() - self._upkeep.meter.started_at, 1),
         }

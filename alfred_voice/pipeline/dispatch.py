@@ -12,6 +12,7 @@ from alfred_voice.errors import AlfredVoiceError, EngineFailure
 from alfred_voice.models.engine import Closing, Engines
 from alfred_voice.pipeline.engine_work import DetectWork, JudgeWork, TranscribeWork
 from alfred_voice.pipeline.lane import Lane
+from alfred_voice.pipeline.measures import Measures
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import PipelineOptions
 from alfred_voice.pipeline.stream import Stream
@@ -58,6 +59,10 @@ class Dispatch:
         self._transcribe_works = {name: TranscribeWork(engine, clock) for name, engine in recognisers.items()}
         transcribe_queues = {name: TranscribeQueue(options.stt_max_batch) for name in recognisers}
         self.transcribe_queues = tuple(transcribe_queues.values())
+        self.far_lanes = frozenset(
+            _lane_name(name) for name, engine in recognisers.items() if isinstance(engine, Closing)
+        )
+        """Lanes whose engine asks another machine: that they are busy says nothing about this one."""
         self._held = [engine for engine in recognisers.values() if isinstance(engine, Closing)]
         names = ("vad", *map(_lane_name, recognisers), "turn")
         self.lane_metrics = {name: LaneMetrics(name, metrics) for name in names}
@@ -175,10 +180,14 @@ class Dispatch:
         """All lanes."""
         return self._lanes
 
-    def reduce_quality(self, reduced: bool) -> None:
-        """Let finals be recognised by smaller models, or by the usual ones again, where there are two."""
+    def economise(self, measures: Measures) -> None:
+        """Ration partials or let them go, and recognise finals by smaller models where there are two; or as usual."""
         for work in self._transcribe_works.values():
-            work.reduce_quality(reduced)
+            work.reduce_quality(measures.smaller_model)
+        for queue in self.transcribe_queues:
+            queue.partial_share = measures.partial_share
+            if not measures.partial_factor:
+                queue.drop_partials()
 
     async def close(self) -> None:
         """Take no more batches; what engines hold from outside is given back first, so that nobody waits for it."""

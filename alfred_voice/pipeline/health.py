@@ -1,12 +1,12 @@
-"""What the figures mean: health in a word, alerts, and the body of ``/pipeline/status``."""
+"""What the figures mean: health in a word, and the body of ``/pipeline/status``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from alfred_voice.pipeline.backpressure import LoadParts, Step
-from alfred_voice.pipeline.options import AlertOptions, CoordinatorOptions
+from alfred_voice.pipeline.backpressure import LoadParts, Rung
+from alfred_voice.pipeline.options import CoordinatorOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Figures:
     """The daemon's state at one moment."""
 
     load: LoadParts
-    step: Step
+    rung: Rung
     memory_mb: float
     sessions: int
     frames_queued: int
@@ -27,6 +27,8 @@ class Figures:
     sessions_cleaned: int
     memory_optimisations: int
     backpressure_events: int
+    alerts: tuple[dict[str, Any], ...] = ()
+    """What is beyond its limit, as JSON."""
     has_failed: bool = False
     """An engine is gone for good."""
 
@@ -35,32 +37,11 @@ def health_of(figures: Figures, options: CoordinatorOptions) -> str:
     """``healthy``, ``stressed``, ``overloaded`` or ``failed``."""
     if figures.has_failed:
         return "failed"
-    if figures.step >= Step.DROP_FRAMES:
+    if figures.rung >= Rung.DROP_FRAMES:
         return "overloaded"
-    if figures.step is Step.REDUCE_QUALITY or figures.load.load >= options.backpressure.threshold:
+    if figures.rung > Rung.NONE or figures.load.load >= options.backpressure.threshold:
         return "stressed"
     return "healthy"
-
-
-def alerts_of(figures: Figures, options: AlertOptions) -> list[dict[str, Any]]:
-    """What is beyond its limit now."""
-    rules = (
-        ("frame_time", "ms", figures.frame_time_ms, options.frame_time_ms, "frames take too long"),
-        ("memory", "MB", figures.memory_mb, options.memory_mb, "resident memory is high"),
-        ("load", "percent", figures.load.load * 100, options.load_percent, "load is high"),
-        ("error_rate", "percent", figures.error_rate, options.error_rate_percent, "engines fail"),
-        ("queue", "frames", figures.frames_queued, options.queued_frames, "frames pile up"),
-    )
-    return [
-        {
-            "code": code,
-            "message": f"{meaning}: {value:.1f} {unit}, limit {limit:g}",
-            "value": round(value, 2),
-            "limit": limit,
-        }
-        for code, unit, value, limit, meaning in rules
-        if value > limit
-    ]
 
 
 def status_of(figures: Figures, options: CoordinatorOptions) -> dict[str, Any]:
@@ -78,7 +59,8 @@ def status_of(figures: Figures, options: CoordinatorOptions) -> dict[str, Any]:
             "memoryUsage": round(figures.memory_mb, 1),
             "sessionsActive": figures.sessions,
             "framesInQueue": figures.frames_queued,
-            "degradationStep": figures.step.wire_name,
+            "degradationStep": figures.rung.step,
+            "degradationRung": int(figures.rung),
         },
         "performanceMetrics": performance,
         # Older clients read the same figures under this name.
@@ -89,5 +71,5 @@ def status_of(figures: Figures, options: CoordinatorOptions) -> dict[str, Any]:
             "memoryOptimizations": figures.memory_optimisations,
             "backpressureEvents": figures.backpressure_events,
         },
-        "alerts": alerts_of(figures, options.alerts),
+        "alerts": list(figures.alerts),
     }

@@ -11,10 +11,6 @@ from alfred_voice.events import EndReason
 from alfred_voice.models.engine import Int16
 
 
-QUIET_DBFS = -60.0
-"""Below this nobody speaks: an amplitude of 32 in 32768, the noise of a line on which nothing is said."""
-
-
 class Arrived(NamedTuple):
     """A frame and when it came."""
 
@@ -76,10 +72,18 @@ class Inbox:
         """How long the oldest frame has waited."""
         return now - next((item.at for item in self.items if isinstance(item, Arrived)), now)
 
-    def drop_quiet(self, keep: int) -> int:
-        """Drop the oldest frames but ``keep``, as long as nobody speaks in them and no mark stands before them."""
+    def drop_quiet(self, keep: int, below_dbfs: float) -> int:
+        """Drop the oldest frames but ``keep``, as long as they are quieter than this and no mark stands before them."""
         dropped = 0
-        while self.frames > keep and _is_quiet(self.items[0]):
+        while self.frames > keep and _is_quiet(self.items[0], below_dbfs):
+            self.take()
+            dropped += 1
+        return dropped
+
+    def drop(self, most: int) -> int:
+        """Drop the oldest frames, up to so many and up to the next mark; returns how many."""
+        dropped = 0
+        while dropped < most and self.items and not self.next_is_mark:
             self.take()
             dropped += 1
         return dropped
@@ -91,5 +95,5 @@ class Inbox:
         return lost
 
 
-def _is_quiet(item: Arrived | FlushMark | StopMark) -> bool:
-    return isinstance(item, Arrived) and rms_dbfs(item.frame) < QUIET_DBFS
+def _is_quiet(item: Arrived | FlushMark | StopMark, below_dbfs: float) -> bool:
+    return isinstance(item, Arrived) and rms_dbfs(item.frame) < below_dbfs

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, EngineFailure
 from alfred_voice.pipeline.metrics import LaneMetrics
-from alfred_voice.pipeline.work import Job, JobQueue
+from alfred_voice.pipeline.work import Job, JobQueue, is_urgent
 from alfred_voice.session.requests import Request
 
 
@@ -140,7 +140,8 @@ class Lane(Generic[R, A]):
         batch = self._batch
         seconds = self._clock.now() - self._started_at
         # In a batch of hundreds the oldest job tells enough.
-        self._metrics.record_batch(len(batch), seconds, self._started_at - min(job.queued_at for job in batch))
+        waited_s = self._started_at - min(job.queued_at for job in batch)
+        self._metrics.record_batch(len(batch), seconds, waited_s, is_urgent=is_urgent(batch[0]))
         failures = sum(isinstance(answer, AlfredVoiceError) for answer in answers)
         if failures:
             self._metrics.record_failures(failures)

@@ -31,6 +31,8 @@ MEMORY_EVERY_S = 0.5
 ERROR_WINDOW_S = 60.0
 FRAME_TIME_WINDOW_S = 10.0
 THROUGHPUT_WINDOW_S = 2.0
+REAL_TIME_WINDOW_S = 5.0
+"""Finals come in clusters: what counts is whether the engine keeps up with them in the long run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Totals:
     window_ms: float = 0.0
     requests: int = 0
     failed: int = 0
+    busy_s: tuple[float, ...] = ()
+    """For each lane of this machine, how long it has been busy with what cannot be given up."""
 
 
 class LoadMeter:
@@ -58,14 +62,23 @@ class LoadMeter:
         self.memory_mb = memory.resident_mb()
         self._memory_at = float("-inf")
         self._lag_s = 0.0
+        self.frames_queued = 0
+        """Frames waiting, all sessions."""
         self._history: deque[Totals] = deque((Totals(self.started_at),))
 
     def watch(self, dispatch: Dispatch) -> None:
         """Measure these lanes from now on."""
         self._dispatch = dispatch
 
-    def measure(self, streams: list[Stream], lag_s: float, now: float) -> LoadParts:
-        """Take the figures of this moment; ``lag_s`` is by how much the event loop was late."""
+    def measure(self, streams: list[Stream], lag_s: float, now: float, *, rationed: bool = False) -> LoadParts:
+        """Take the figures of this moment.
+
+        Args:
+            streams: the open sessions.
+            lag_s: by how much the event loop was late.
+            now: clock seconds.
+            rationed: partials are made to wait, so that their waiting says nothing about load.
+        """
         if self._dispatch is None:
             return self.parts
         if now - self._memory_at >= MEMORY_EVERY_S:
@@ -74,12 +87,13 @@ class LoadMeter:
         lag_s = min(max(0.0, lag_s - LOOP_GRAIN_S), 2 * LOOP_LIMIT_S)
         self._lag_s += (lag_s - self._lag_s) * LOOP_SMOOTHING
         self._dispatch.detect_queue.speakers = sum(stream.is_sending(now) for stream in streams)
-        self.parts = self._weigh(self._dispatch, streams, now)
-        self._note_totals(now)
-        self._publish(self._dispatch, streams, now)
+        self._note_totals(self._dispatch, now)
+        self.parts = self._weigh(self._dispatch, streams, now, rationed=rationed)
+        self.frames_queued = sum(stream.frames_queued for stream in streams)
+        self._publish(self._dispatch, now)
         return self.parts
 
-    def _weigh(self, dispatch: Dispatch, streams: list[Stream], now: float) -> LoadParts:
+    def _weigh(self, dispatch: Dispatch, streams: list[Stream], now: float, *, rationed: bool) -> LoadParts:
         pipeline, memory = self._options.pipeline, self._options.memory
         # To wait for company up to the deadline is the plan.
         late_ms = max(0.0, dispatch.detect_queue.age_s(now) * 1000 - pipeline.batch_deadline_ms)
@@ -89,12 +103,13 @@ class LoadMeter:
             frame_time=late_ms / (FRAME_TARGETS * pipeline.frame_target_ms),
             finals=max(queue.age_s(now) for queue in dispatch.transcribe_queues) / FINAL_LIMIT_S,
             turns=dispatch.judge_queue.age_s(now) / TURN_LIMIT_S,
-            partials=max(queue.partial_age_s(now) for queue in dispatch.transcribe_queues) / PARTIAL_LIMIT_S,
+            partials=0.0 if rationed else _oldest_partial_s(dispatch, now) / PARTIAL_LIMIT_S,
+            real_time=self.real_time_factor,
             loop=self._lag_s / LOOP_LIMIT_S,
             memory=max(0.0, (self.memory_mb - memory.gc_trigger_mb) / max(1, memory.limit_mb - memory.gc_trigger_mb)),
         )
 
-    def _note_totals(self, now: float) -> None:
+    def _note_totals(self, dispatch: Dispatch, now: float) -> None:
         metrics = self._metrics
         self._history.append(
             Totals(
@@ -104,6 +119,9 @@ class LoadMeter:
                 metrics.window_ms_total,
                 metrics.requests,
                 metrics.failed_requests,
+                tuple(
+                    lane.urgent_busy_s for name, lane in dispatch.lane_metrics.items() if name not in dispatch.far_lanes
+                ),
             )
         )
         while now - self._history[0].at > ERROR_WINDOW_S:
@@ -134,18 +152,32 @@ class LoadMeter:
         requests = end.requests - start.requests
         return 100 * (end.failed - start.failed) / requests if requests else 0.0
 
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds that the busiest engine computes in a second, partials left out, over the last five."""
+        start, end = self._span(REAL_TIME_WINDOW_S)
+        if end.at - start.at < REAL_TIME_WINDOW_S / 2 or not start.busy_s:
+            return 0.0
+        passed = end.at - start.at
+        return max((b - a) / passed for a, b in zip(start.busy_s, end.busy_s, strict=True))
+
     def describe(self) -> dict[str, float]:
         """The parts as JSON."""
         return {name: round(value, 4) for name, value in asdict(self.parts).items()} | {
             "event_loop_lag_ms": round(self._lag_s * 1000, 2)
         }
 
-    def _publish(self, dispatch: Dispatch, streams: list[Stream], now: float) -> None:
+    def _publish(self, dispatch: Dispatch, now: float) -> None:
         metrics = self._metrics
         for name, value in asdict(self.parts).items():
             metrics.load.labels(name).set(value)
         metrics.load.labels("total").set(self.parts.load)
         metrics.loop_lag.set(self._lag_s)
-        metrics.queued.set(sum(stream.frames_queued for stream in streams))
+        metrics.queued.set(self.frames_queued)
         for lane in dispatch.lanes:
             metrics.lane_age.labels(lane.name).set(lane.queue.age_s(now))
+
+
+def _oldest_partial_s(dispatch: Dispatch, now: float) -> float:
+    """How long the speaker has waited who waits longest for a partial."""
+    return max(queue.partial_age_s(now) for queue in dispatch.transcribe_queues)

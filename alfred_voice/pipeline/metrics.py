@@ -24,6 +24,8 @@ from prometheus_client.registry import Collector
 FRAME_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 RESPONSE_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+NEWEST_WEIGHT = 0.1
+"""Of the newest value in a running mean."""
 RECENT = 512
 """How many of the newest values a figure is drawn from."""
 
@@ -110,6 +112,10 @@ class LaneMetrics:
         self.batches = 0
         self.failures = 0
         self.busy_s = 0.0
+        self.urgent_busy_s = 0.0
+        """Of that, what was not for partials, which there may be less of."""
+        self.seconds_per_job = 0.0
+        """Of late."""
         self.batch_sizes = Recent()
         self.waits_ms = Recent()
         self._metrics = metrics
@@ -118,11 +124,15 @@ class LaneMetrics:
         self._wait_seconds = metrics.lane_wait_seconds.labels(name)
         self._failures = metrics.lane_failures.labels(name)
 
-    def record_batch(self, size: int, seconds: float, waited_s: float) -> None:
+    def record_batch(self, size: int, seconds: float, waited_s: float, *, is_urgent: bool = True) -> None:
         """Note a batch that the engine has answered: its size, its time, and how long its oldest job had waited."""
         self.jobs += size
         self.batches += 1
         self.busy_s += seconds
+        if is_urgent:
+            self.urgent_busy_s += seconds
+        weight = NEWEST_WEIGHT if self.batches > 1 else 1.0
+        self.seconds_per_job += (seconds / size - self.seconds_per_job) * weight
         self.batch_sizes.add(size)
         self._batch_size.observe(size)
         self._batch_seconds.observe(seconds)
@@ -143,6 +153,7 @@ class LaneMetrics:
             "batches": self.batches,
             "failures": self.failures,
             "busy_s": round(self.busy_s, 3),
+            "seconds_per_job": round(self.seconds_per_job, 6),
             "batch_size": self.batch_sizes.summary(),
             "wait_ms": self.waits_ms.summary(),
         }
@@ -189,6 +200,9 @@ class Metrics:
             "alfred_backpressure_changes", "Changes of the degradation step", ["step"], registry=registry
         )
         self.step = Gauge("alfred_backpressure_step", "Degradation step in force, 0 to 3", registry=registry)
+        self.rung = Gauge("alfred_backpressure_rung", "Rung of the ladder in force, 0 to 5", registry=registry)
+        self.alerts = Gauge("alfred_alert_active", "1 while an alert is up", ["code"], registry=registry)
+        self.alerts_raised = Counter("alfred_alerts", "Alerts that have been raised", ["code"], registry=registry)
         self.load = Gauge("alfred_load_ratio", "Load, 0 to 1, and its parts", ["part"], registry=registry)
         self.partial_factor = Gauge(
             "alfred_partial_interval_factor", "By how much partials come less often than configured", registry=registry

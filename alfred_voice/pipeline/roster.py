@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import math
+from collections import deque
 
 from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
 from alfred_voice.events import EndReason
@@ -14,6 +16,12 @@ STOP_PATIENCE_S = 60.0
 """How long a session that was told to stop may take over its last finals: an engine that hangs must not keep it."""
 
 
+NEWEST_ENDS = 32
+"""Ends of sessions from which it is told when a place may be free."""
+UNKNOWN_END_S = 5
+LONGEST_END_S = 60
+
+
 class Roster:
     """All open sessions by name, and a row in the detector's state for each."""
 
@@ -22,17 +30,24 @@ class Roster:
         self._streams: dict[str, Stream] = {}
         self._free_rows: list[int] = []
         self._rows = 0
+        self._ends: deque[float] = deque(maxlen=NEWEST_ENDS)
 
     def __len__(self) -> int:
         """Open sessions."""
         return len(self._streams)
 
-    def check_room(self) -> None:
-        """Raise :exc:`TooManySessions` when the limit is reached."""
+    def check_room(self, now: float) -> None:
+        """Raise :exc:`TooManySessions` when the limit is reached; it says when a place is likely to be free."""
         if len(self._streams) >= self._options.max_concurrent:
-            raise TooManySessions(
-                f"{len(self._streams)} sessions are open; the limit is {self._options.max_concurrent}"
-            )
+            message = f"{len(self._streams)} sessions are open; the limit is {self._options.max_concurrent}"
+            raise TooManySessions(message, self._next_end_s(now))
+
+    def _next_end_s(self, now: float) -> int:
+        """The mean time between two sessions' ends of late, whole seconds."""
+        if len(self._ends) < 2:
+            return UNKNOWN_END_S
+        mean_s = (now - self._ends[0]) / len(self._ends)
+        return min(LONGEST_END_S, max(1, math.ceil(mean_s)))
 
     def check_free(self, session_id: str) -> None:
         """Raise :exc:`SessionBusy` when a session of that name is open."""
@@ -51,12 +66,13 @@ class Roster:
         stream.row = self._take_row()
         self._streams[stream.session_id] = stream
 
-    def remove(self, stream: Stream) -> bool:
+    def remove(self, stream: Stream, now: float) -> bool:
         """Strike a session that is over; False when it has been struck before."""
         if self._streams.get(stream.session_id) is not stream:
             return False
         del self._streams[stream.session_id]
         heapq.heappush(self._free_rows, stream.row)
+        self._ends.append(now)
         return True
 
     def get(self, session_id: str) -> Stream:

@@ -15,7 +15,9 @@ from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, SessionEnded
 from alfred_voice.events import EndReason, ErrorRaised, Event, Pong, SessionFinished, WarningRaised
 from alfred_voice.models.engine import Int16
+from alfred_voice.pipeline import shedding
 from alfred_voice.pipeline.account import Account
+from alfred_voice.pipeline.allowance import Allowance
 from alfred_voice.pipeline.inbox import Arrived, FlushMark, Inbox, StopMark
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
@@ -32,6 +34,9 @@ SPEAKING_WITHIN_S = 0.1
 """A session that sent audio within this time is one that a batch may wait for."""
 BEHIND_FRAMES = 50
 """With more than this waiting (1 s) a session is behind: it sends faster than real time, or the daemon is late."""
+
+RATE_LIMIT_NAP_S = 0.1
+"""How long a client that sends too fast waits before it is looked at again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +59,7 @@ class Stream:
     """One session, from its opening to the moment when all its events have been taken."""
 
     __slots__ = (
-        "_account", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_voice",
+        "_account", "_allowance", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_voice",
         "_waiters", "_wake", "end_reason", "last_active", "last_audio", "opened_at", "row", "session",
         "session_id", "settings", "stopped_at", "transport",
     )  # fmt: skip
@@ -75,6 +80,7 @@ class Stream:
         self._decisions: dict[tuple[type, int], Request] = {}
         self._changed = asyncio.Event()
         self._waiters = 0
+        self._allowance: Allowance | None = None
         self._outbox = parts.outbox
         self._account = Account(parts.metrics)
         self._voice = parts.voice(self._tell_of_speech)
@@ -95,6 +101,8 @@ class Stream:
         if not self.put_now(frame):
             self._check_open()
             self.last_audio = now = self._now()
+            if self._allowance is not None:
+                self._allowance.take(1, now)
             self._inbox.put(Arrived(frame, now))
             self._wake(self)
 
@@ -104,6 +112,10 @@ class Stream:
         if self._inbox.items or self.stopped_at is not None or not session.has_appetite:
             return False
         self.last_audio = now = self._now()
+        if self._allowance is not None:
+            if self._allowance.delay_s(1, now):
+                return False
+            self._allowance.take(1, now)
         try:
             has_question = session.receive_frame(frame, now)
         except Exception as error:  # noqa: BLE001  raised again where faults of sessions are dealt with
@@ -114,12 +126,22 @@ class Stream:
         return True
 
     def has_room(self, frames: int = 1) -> bool:
-        """Whether so many more frames may wait."""
-        return self._inbox.has_room(frames)
+        """Whether so many more frames may wait, and may come so soon."""
+        return self._inbox.has_room(frames) and not self._too_soon_s(frames)
 
     async def room(self) -> None:
         """Wait until another frame may wait, or the session has been told to stop."""
-        await self._until(lambda: self.has_room() or self.stopped_at is not None)
+        while not self.has_room() and self.stopped_at is None:
+            too_soon_s = self._too_soon_s()
+            if not too_soon_s:
+                await self._until(lambda: self.has_room() or self.stopped_at is not None or self._too_soon_s() > 0)
+            else:
+                # For a moment only, since the limit may be lifted before.
+                await asyncio.sleep(min(too_soon_s, RATE_LIMIT_NAP_S))
+
+    def _too_soon_s(self, frames: int = 1) -> float:
+        """By how much so many frames come too soon, where a client may not send faster than real time."""
+        return 0.0 if self._allowance is None else self._allowance.delay_s(frames, self._now())
 
     def speak(
         self, text: str, voice: str | None = None, speed: float | None = None, speech_id: int | None = None
@@ -330,16 +352,28 @@ class Stream:
         self._pass_on_events()
         self._wake(self)
 
-    def drop_waiting(self, keep: int) -> int:
-        """Drop the oldest waiting frames but ``keep``, while nobody speaks in them; returns how many."""
-        if self.ended or self.session.has_open_utterance:
-            return 0
-        dropped = self._inbox.drop_quiet(keep)
-        if dropped:
-            self.session.receive_gap(dropped, self._clock.now())
-            self._account.note_dropped(self.session.stats.frames_dropped)
-            self.tell(WarningRaised("audio_dropped", f"{dropped * FRAME_MS} ms of silence were dropped under load"))
-        return dropped
+    def drop_quiet(self, keep: int, *, in_pauses: bool) -> None:
+        """Drop the oldest waiting frames but ``keep``, while nobody speaks in them; the client is told."""
+        if not self.ended and self._inbox.frames > keep:
+            now = self._clock.now()
+            self._tell_of_loss(shedding.drop_quiet(self._inbox, self.session, keep, now, in_pauses=in_pauses))
+
+    def drop_oldest(self, frames: int) -> None:
+        """Drop the oldest waiting frames, whatever is in them; the client is told."""
+        if not self.ended:
+            self._tell_of_loss(shedding.drop_oldest(self._inbox, self.session, frames, self._clock.now()))
+
+    def _tell_of_loss(self, news: WarningRaised | None) -> None:
+        if news is None:
+            return
+        self._account.note_dropped(self.session.stats.frames_dropped)
+        self.tell(news)
+        self._wake(self)
+
+    def limit_rate(self, burst_frames: int | None) -> None:
+        """Take audio at real time and a burst of so many frames from now on; None for as fast as it comes."""
+        self._allowance = None if burst_frames is None else Allowance(burst_frames, self._clock.now())
+        self._changed.set()
 
     def note_progress(self) -> None:
         """Bring the daemon's count of frames up to date; silence does not do so by itself."""

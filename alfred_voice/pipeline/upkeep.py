@@ -1,4 +1,4 @@
-"""Done again and again: load is measured and the step follows from it, limits are looked at, memory is kept low."""
+"""Done again and again: load is measured and the rung follows from it, limits are looked at, memory is kept low."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 from alfred_voice.clock import Clock
-from alfred_voice.events import BackpressureRecovered, BackpressureTriggered, PipelineHealth
-from alfred_voice.pipeline.backpressure import Ladder, LoadParts, Step
+from alfred_voice.events import PipelineHealth
+from alfred_voice.pipeline.alerts import AlertBook, AlertChange, Readings
+from alfred_voice.pipeline.degradation import Degradation
 from alfred_voice.pipeline.dispatch import Dispatch
+from alfred_voice.pipeline.drain import drain_s
 from alfred_voice.pipeline.health import Figures, status_of
 from alfred_voice.pipeline.load import LoadMeter
 from alfred_voice.pipeline.memory import Memory
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
-from alfred_voice.pipeline.partial_pace import PartialPace
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import Stream
 
@@ -26,11 +27,7 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1
 HEALTH_TICKS = 10
 """Each session is told the state of health at every tenth tick, once a second."""
-KEPT_FRAMES = 25
-"""Frames that a silent session keeps when waiting ones are dropped: half a second, for an onset."""
 COLLECT_EVERY_S = 30.0
-
-_PARTIAL_FACTORS = {Step.NONE: 1, Step.REDUCE_QUALITY: 3, Step.DROP_FRAMES: 0, Step.PAUSE_PROCESSING: 0}
 
 
 class Upkeep:
@@ -42,11 +39,13 @@ class Upkeep:
         self._metrics = metrics
         self._roster = roster
         self._memory = Memory()
-        self._ladder = Ladder(options.backpressure)
+        self._alerts = AlertBook(options.alerts)
+        self.degradation = Degradation(options, metrics, clock.now())
         self.meter = LoadMeter(options, clock, metrics, self._memory)
+        self.on_alert: Callable[[AlertChange], None] | None = None
+        """Is told of each alert that is raised or cleared."""
         self._dispatch: Dispatch | None = None
         self._clear_cache: Callable[[], int] = lambda: 0
-        self.partial_pace = PartialPace(clock.now())
         self._collected_at = float("-inf")
         self._tick = -1
 
@@ -55,12 +54,8 @@ class Upkeep:
         self._dispatch = dispatch
         self._clear_cache = clear_cache
         self._memory.settle()
+        self.degradation.watch(dispatch)
         self.meter.watch(dispatch)
-
-    @property
-    def step(self) -> Step:
-        """What is given up now."""
-        return self._ladder.step
 
     async def run(self) -> None:
         """Measure ten times a second, for ever."""
@@ -88,12 +83,12 @@ class Upkeep:
         streams = self._roster.all()
         for stream in streams:
             stream.note_progress()
-        self._pace_partials(streams, now)
-        self._climb(self.meter.measure(streams, lag_s, now), streams, now)
+        parts = self.meter.measure(streams, lag_s, now, rationed=self.degradation.measures.partial_share < 1)
+        self.degradation.update(parts, streams, now)
         if self.meter.memory_mb >= self._options.memory.gc_trigger_mb and now - self._collected_at >= COLLECT_EVERY_S:
             self._collected_at = now
-            self._collect()
-            self._trim()
+            self._free()
+        self._watch_limits(now)
         self._tell_health(streams)
 
     def _tell_health(self, streams: list[Stream]) -> None:
@@ -105,41 +100,33 @@ class Upkeep:
             for stream in due:
                 stream.tell(event)
 
-    def _pace_partials(self, streams: list[Stream], now: float) -> None:
-        if self._dispatch is None or not self.partial_pace.update(self._dispatch.lane_metrics["stt"].busy_s, now):
-            return
-        self._metrics.partial_factor.set(self.partial_pace.factor)
-        for stream in streams:
-            self.apply_step(stream)
+    def _watch_limits(self, now: float) -> None:
+        meter = self.meter
+        readings = Readings(
+            frame_time_ms=meter.frame_time_ms,
+            memory_mb=meter.memory_mb,
+            load_percent=meter.parts.load * 100,
+            error_rate_percent=meter.error_rate,
+            queued_frames=meter.frames_queued,
+        )
+        for change in self._alerts.update(readings, now):
+            alert = change.alert
+            self._metrics.alerts.labels(alert.code).set(change.is_raised)
+            if change.is_raised:
+                self._metrics.alerts_raised.labels(alert.code).inc()
+            news = {"code": alert.code, "value": round(alert.value, 2), "limit": alert.limit}
+            log.warning("alert_raised" if change.is_raised else "alert_cleared", extra=news)
+            if self.on_alert is not None:
+                self.on_alert(change)
 
-    def _climb(self, parts: LoadParts, streams: list[Stream], now: float) -> None:
-        was = self._ladder.step
-        step = self._ladder.update(parts.load, now)
-        if step >= Step.DROP_FRAMES and self._dispatch is not None:
-            for stream in streams:
-                if stream.drop_waiting(KEPT_FRAMES):
-                    self._dispatch.wake(stream)
-        if step is was:
-            return
-        self._metrics.backpressure_events += 1
-        self._metrics.backpressure_steps.labels(step.wire_name).inc()
-        self._metrics.step.set(step)
-        log.warning("backpressure", extra={"step": step.wire_name, "load": round(parts.load, 2), "part": parts.worst})
-        if self._dispatch is not None:
-            self._dispatch.reduce_quality(step >= Step.REDUCE_QUALITY)
-        if step >= Step.DROP_FRAMES and self._dispatch is not None:
-            for queue in self._dispatch.transcribe_queues:
-                queue.drop_partials()
-        for stream in streams:
-            self.apply_step(stream)
-            if step > was:
-                stream.tell(BackpressureTriggered(step.wire_name, parts.load, stream.buffered_ms))
-            else:
-                stream.tell(BackpressureRecovered(step.wire_name, parts.load))
-
-    def apply_step(self, stream: Stream) -> None:
-        """Let a session give up what is to be given up now."""
-        stream.session.slow_partials(_PARTIAL_FACTORS[self._ladder.step] * self.partial_pace.factor)
+    def retry_after_s(self) -> int:
+        """When somebody who is refused now may be let in, in whole seconds, from what the lanes have before them."""
+        if self._dispatch is None:
+            return 2
+        waiting = [
+            (len(lane.queue), self._dispatch.lane_metrics[lane.name].seconds_per_job) for lane in self._dispatch.lanes
+        ]
+        return drain_s(waiting, self.degradation.rung, self._options.backpressure)
 
     def end_expired(self, now: float) -> int:
         """End the sessions that are beyond their limits; returns how many."""
@@ -155,7 +142,8 @@ class Upkeep:
 
     def optimise(self, *, trigger_gc: bool, cleanup_sessions: bool, optimise_buffers: bool) -> dict[str, Any]:
         """Give back what can be given back; says what was done, and the memory before and after."""
-        report: dict[str, Any] = {"memoryBefore": round(self._memory.resident_mb(), 1)}
+        before_mb = self._memory.resident_mb()
+        report: dict[str, Any] = {"memoryBefore": round(before_mb, 1)}
         if cleanup_sessions:
             report["sessionsCleanedUp"] = self.end_expired(self._clock.now())
         if optimise_buffers:
@@ -164,8 +152,19 @@ class Upkeep:
             report["objectsCollected"] = self._collect()
         if trigger_gc or optimise_buffers:
             report["heapTrimmed"] = self._trim()
-        report["memoryAfter"] = round(self._memory.resident_mb(), 1)
+        after_mb = self._memory.resident_mb()
+        report["memoryAfter"] = round(after_mb, 1)
+        report["memoryFreed"] = round(max(0.0, before_mb - after_mb), 1)
         return report
+
+    def _free(self) -> None:
+        """Give back what can be made again or is not needed any more."""
+        before_mb = self.meter.memory_mb
+        freed = {"cache_bytes": self._clear_cache(), "objects": self._collect()}
+        self._trim()
+        log.info(
+            "memory_freed", extra={"from_mb": round(before_mb), "to_mb": round(self._memory.resident_mb()), **freed}
+        )
 
     def _collect(self) -> int:
         self._metrics.gc_triggered += 1
@@ -177,10 +176,10 @@ class Upkeep:
 
     def figures(self, *, has_failed: bool = False) -> Figures:
         """The daemon's state now."""
-        metrics, meter = self._metrics, self.meter
+        metrics, meter, now = self._metrics, self.meter, self._clock.now()
         return Figures(
             load=meter.parts,
-            step=self._ladder.step,
+            rung=self.degradation.rung,
             memory_mb=self._memory.resident_mb(),
             sessions=len(self._roster),
             frames_queued=sum(stream.frames_queued for stream in self._roster.all()),
@@ -191,5 +190,6 @@ class Upkeep:
             sessions_cleaned=metrics.sessions_cleaned,
             memory_optimisations=metrics.memory_optimisations,
             backpressure_events=metrics.backpressure_events,
+            alerts=tuple(alert.describe(now) for alert in self._alerts.up),
             has_failed=has_failed,
         )

@@ -10,7 +10,7 @@ import heapq
 from collections import deque
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest, Urgency
 
@@ -33,6 +33,11 @@ class Job(Generic[R]):
     request: R
     queued_at: float
     """Clock seconds."""
+
+
+def is_urgent(job: Job[Any]) -> bool:
+    """Whether somebody loses something when the answer comes late: partials there may be less of."""
+    return not (isinstance(job.request, TranscribeRequest) and job.request.urgency is Urgency.PARTIAL)
 
 
 class JobQueue(Protocol[R]):
@@ -129,7 +134,12 @@ class TranscribeQueue:
         self._order = count()
         self._places: dict[_Key, _Place] = {}
         self._length = 0
+        self._partials_taken_at: float | None = None
+        self._partials_from = float("-inf")
+        self._now = 0.0
         self.superseded = 0
+        self.partial_share = 1.0
+        """Of the recogniser's time, what partials may have at most."""
 
     def add(self, job: Job[TranscribeRequest]) -> None:
         """Let a job wait.
@@ -162,8 +172,19 @@ class TranscribeQueue:
             self._length -= 1
 
     def delay_s(self, now: float) -> float | None:
-        """No wait: clips are batched as they have gathered while the engine was busy."""
-        return 0.0 if self._length else None
+        """No wait but for partials that are rationed: clips are batched as they have gathered while it was busy.
+
+        To be asked whenever the engine is free: from that the queue knows how long partials have kept it.
+        """
+        self._now = now
+        if self._partials_taken_at is not None:
+            took_s, self._partials_taken_at = now - self._partials_taken_at, None
+            self._partials_from = now + took_s * (1 / self.partial_share - 1)
+        while self._heap and self._heap[0][2].job is None:
+            heapq.heappop(self._heap)
+        if not self._heap:
+            return None
+        return max(0.0, self._partials_from - now) if self._heap[0][0] == Urgency.PARTIAL else 0.0
 
     def take(self) -> list[Job[TranscribeRequest]]:
         """The most urgent jobs, of one kind."""
@@ -179,6 +200,8 @@ class TranscribeQueue:
             del self._places[_key(place.job)]
             batch.append(place.job)
         self._length -= len(batch)
+        if batch and not is_urgent(batch[0]):
+            self._partials_taken_at = self._now
         return batch
 
     def age_s(self, now: float) -> float:

@@ -109,6 +109,8 @@ _TEXT_HEADING = msgspec.json.Decoder(_Heading)
 _MSGPACK = msgspec.msgpack.Decoder(Message)
 _MSGPACK_HEADING = msgspec.msgpack.Decoder(_Heading)
 
+_SPARSE = ("from_ms", "to_ms")
+"""Fields that are left out where they have no value."""
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in EVENT_TYPES}
 
 
@@ -184,7 +186,9 @@ def describe(numbered: Numbered, session_id: str) -> dict[str, Any]:
         message.update(event.status)
     else:
         for name in _FIELDS[type(event)]:
-            message[name] = _plain(name, getattr(event, name))
+            value = getattr(event, name)
+            if value is not None or name not in _SPARSE:
+                message[name] = _plain(name, value)
     return message
 
 

@@ -7,6 +7,7 @@ from alfred_voice.events import Event, SpeechEnded, SpeechStarted, WarningRaised
 from alfred_voice.models.engine import WINDOW_SAMPLES
 from alfred_voice.results import Transcript, TurnJudgement
 from alfred_voice.session.detector import SAMPLES_PER_MS, Change, SpeechDetector, SpeechState
+from alfred_voice.session.economy import Economy
 from alfred_voice.session.finals import Finals
 from alfred_voice.session.hypothesis import AgreementOptions
 from alfred_voice.session.intake import Intake
@@ -91,6 +92,18 @@ class Listener:
             turn_start = max(self._open.start_sample, judged - TURN_SAMPLES)
             oldest = min(oldest, self._open.segment_start, turn_start)
         return oldest
+
+    def quiet_span(self) -> tuple[int, int] | None:
+        """The samples of the silence that goes on now, as far as it has been judged; None where there is speech."""
+        if self._detector.state is not SpeechState.QUIET:
+            return None
+        start = 0 if self._open is None else self._detector.silence_start
+        return start, self._intake.judged_samples
+
+    def economise(self, economy: Economy) -> None:
+        """Do without some of what costs the engines time."""
+        self.recognition.economise(economy)
+        self._turns.economise(economy)
 
     # What comes in
 
@@ -213,7 +226,8 @@ class Listener:
     def _follow_pause(self, utterance: Utterance, end: int, now: float) -> None:
         at = self._detector.silence_start
         silence_ms = (end - at) / SAMPLES_PER_MS
-        if utterance.final_request is None and silence_ms >= self._options.stt.speculate_ms:
+        speculate_ms = self.recognition.speculate_ms
+        if utterance.final_request is None and speculate_ms is not None and silence_ms >= speculate_ms:
             self._ask(self._finals.ask(utterance, at, self._intake, now))
         self._ask(self._turns.next_question(utterance, end, silence_ms, self._intake, now))
         self._decide_ending(utterance, now)

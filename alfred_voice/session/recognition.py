@@ -8,6 +8,7 @@ from alfred_voice.models.engine import SAMPLE_RATE
 from alfred_voice.results import Transcript
 from alfred_voice.session.cut import CutSearch, quiet_moments
 from alfred_voice.session.detector import SAMPLES_PER_MS
+from alfred_voice.session.economy import Economy
 from alfred_voice.session.hypothesis import starts_with
 from alfred_voice.session.intake import Intake
 from alfred_voice.session.options import SttOptions
@@ -32,12 +33,16 @@ class Recognition:
         self.language = settings.language or options.language
         self._partials = settings.partials and options.partial_interval_ms > 0
         self.partial_interval_ms = options.partial_interval_ms if self._partials else 0
+        self.speculate_ms: int | None = options.speculate_ms
+        """Silence after which the final is decoded ahead of the endpoint; None for not before it."""
         self.engine = settings.engine or options.engine
         self._asked_engine = "" if self.engine == options.engine else self.engine
 
-    def slow_partials(self, factor: float) -> None:
-        """Ask for partials ``factor`` times less often than configured; 0 for not at all."""
-        self.partial_interval_ms = round(self._options.partial_interval_ms * factor) if self._partials else 0
+    def economise(self, economy: Economy) -> None:
+        """Ask for partials less often than configured, or not at all, and for finals ahead of the endpoint or not."""
+        factor = economy.partial_factor if self._partials else 0
+        self.partial_interval_ms = round(self._options.partial_interval_ms * factor)
+        self.speculate_ms = self._options.speculate_ms if economy.speculates else None
 
     def next_partial(self, utterance: Utterance, end: int, intake: Intake, now: float) -> TranscribeRequest | None:
         """A question about all speech up to ``end``, when enough has come since the last one."""

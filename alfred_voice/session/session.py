@@ -27,6 +27,7 @@ from alfred_voice.models.engine import WINDOW_SAMPLES
 from alfred_voice.results import Transcript, TurnJudgement
 from alfred_voice.session.barge_in import BargeIn
 from alfred_voice.session.detector import SAMPLES_PER_MS
+from alfred_voice.session.economy import Economy
 from alfred_voice.session.freshness import Freshness
 from alfred_voice.session.intake import Intake
 from alfred_voice.session.listener import Listener
@@ -260,9 +261,14 @@ class Session:
         """Whether the daemon may spend time on partials of this session."""
         return self._listener.recognition.partial_interval_ms > 0
 
-    def slow_partials(self, factor: float) -> None:
-        """Ask for partials ``factor`` times less often than configured; 0 for not at all."""
-        self._listener.recognition.slow_partials(factor)
+    def economise(self, economy: Economy) -> None:
+        """Do without some of what costs the engines time."""
+        self._listener.economise(economy)
+
+    def quiet_audio(self) -> NDArray[np.int16] | None:
+        """The newest silence that has been judged: int16, shape (n,), 16 kHz; None where there is speech."""
+        span = self._listener.quiet_span()
+        return None if span is None else self._intake.read(max(span[0], span[1] - self._pre_roll), span[1])
 
     @property
     def stats(self) -> SessionStats:

@@ -6,6 +6,7 @@ from alfred_voice.events import TurnPending, TurnReason
 from alfred_voice.results import TurnJudgement
 from alfred_voice.session.barge_in import WINDOW_MS
 from alfred_voice.session.detector import SAMPLES_PER_MS
+from alfred_voice.session.economy import Economy
 from alfred_voice.session.intake import Intake
 from alfred_voice.session.options import SessionOptions
 from alfred_voice.session.requests import JudgeRequest
@@ -24,6 +25,11 @@ class Turns:
         self._options = options.turn
         self._endpoint_ms = options.vad.endpoint_ms
         self._has_model = settings.turns
+        self._recheck_ms = float(options.turn.recheck_ms)
+
+    def economise(self, economy: Economy) -> None:
+        """Ask about a pause that goes on less often than configured."""
+        self._recheck_ms = self._options.recheck_ms * economy.recheck_factor
 
     @property
     def first_judge_ms(self) -> float:
@@ -52,14 +58,14 @@ class Turns:
         if judgement.probability >= self._options.threshold:
             utterance.complete_probability = judgement.probability
             return None
-        utterance.next_judge_ms = request.silence_ms + self._options.recheck_ms
+        utterance.next_judge_ms = request.silence_ms + self._recheck_ms
         return TurnPending(judgement.probability, request.silence_ms)
 
     def receive_failure(self, utterance: Utterance, request: JudgeRequest) -> None:
         """Take note that a question has no answer: the pause is judged again later, or ends by its length."""
         utterance.judge_is_out = False
         if request.epoch == utterance.epoch:
-            utterance.next_judge_ms = request.silence_ms + self._options.recheck_ms
+            utterance.next_judge_ms = request.silence_ms + self._recheck_ms
 
     def ending(self, utterance: Utterance, at_sample: int, silence_ms: float) -> Ending | None:
         """The utterance's end at ``at_sample``, when ``silence_ms`` after it this is decided."""

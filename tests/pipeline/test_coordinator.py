@@ -122,7 +122,7 @@ async def test_one_that_sends_faster_than_real_time_gets_all_and_brings_no_load(
     stream.stop()
     news = await reading
     check(news, utterances=12, frames=len(frames))
-    assert house.coordinator._upkeep.step == 0
+    assert house.coordinator._upkeep.degradation.rung == 0
     assert "backpressureTriggered" not in news.types
 
 
@@ -209,7 +209,7 @@ async def test_nobody_gets_in_while_processing_is_paused_and_who_is_in_goes_on(
         task.cancel()
     stream = house.open()
     upkeep = house.coordinator._upkeep
-    while upkeep.step < 3:
+    while upkeep.degradation.measures.admits:
         clock.advance(0.1)
         upkeep.tick(10.0, clock.now())
     with pytest.raises(Overloaded, match="overloaded") as caught:

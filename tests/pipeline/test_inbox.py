@@ -90,8 +90,23 @@ def test_only_quiet_frames_before_all_else_are_dropped(
 ) -> None:
     inbox = filled(*items)
     before = inbox.frames
-    assert inbox.drop_quiet(keep) == dropped
+    assert inbox.drop_quiet(keep, below_dbfs=-60.0) == dropped
     assert inbox.frames == before - dropped
+
+
+def test_what_counts_as_quiet_is_the_askers_to_say() -> None:
+    inbox = filled(arrived(), arrived())
+    assert inbox.drop_quiet(0, below_dbfs=-200.0) == 0
+    assert inbox.drop_quiet(0, below_dbfs=0.0) == 2
+
+
+def test_the_oldest_go_first_up_to_the_next_mark_whatever_is_in_them() -> None:
+    inbox = filled(arrived(), arrived(), arrived(), FlushMark(), arrived())
+    assert inbox.drop(2) == 2
+    assert inbox.drop(5) == 1
+    assert inbox.drop(5) == 0
+    assert inbox.frames == 1
+    assert inbox.next_is_mark
 
 
 def test_what_is_cleared_is_counted() -> None:

@@ -13,7 +13,7 @@ from alfred_voice.pipeline.backpressure import LoadParts
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.load import FRAME_TIME_WINDOW_S, LOOP_GRAIN_S, LOOP_LIMIT_S, LoadMeter
 from alfred_voice.pipeline.memory import Memory
-from alfred_voice.pipeline.metrics import Metrics
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions, MemoryOptions, PipelineOptions
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.pipeline.work import DetectQueue, Job, JudgeQueue, TranscribeQueue
@@ -36,12 +36,14 @@ class PlayedLane:
 class PlayedDispatch:
     """Queues without lanes."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self.detect_queue = DetectQueue(64, 10.0)
         self.transcribe_queue = TranscribeQueue(16)
         self.transcribe_queues = (self.transcribe_queue,)
         self.judge_queue = JudgeQueue()
         queues = {"vad": self.detect_queue, "stt": self.transcribe_queue, "turn": self.judge_queue}
+        self.far_lanes = frozenset({"stt-far"})
+        self.lane_metrics = {name: LaneMetrics(name, metrics) for name in (*queues, "stt-far")}
         self.lanes = tuple(PlayedLane(name, queue) for name, queue in queues.items())
 
 
@@ -79,7 +81,7 @@ class Bench:
         self.clock = clock
         self.metrics = metrics
         self.memory = PlayedMemory()
-        self.dispatch = PlayedDispatch()
+        self.dispatch = PlayedDispatch(metrics)
         options = CoordinatorOptions(
             memory=MemoryOptions(gc_trigger_mb=200, limit_mb=300),
             pipeline=PipelineOptions(queue_frames=500, frame_target_ms=10, batch_deadline_ms=10),
@@ -157,6 +159,38 @@ def test_a_speaker_whose_partials_are_superseded_again_and_again_waits_all_the_s
     assert bench.part("partials") == pytest.approx(0.4)
 
 
+def test_rationed_partials_wait_without_that_being_load(bench: Bench, clip_job: Make) -> None:
+    bench.dispatch.transcribe_queue.add(clip_job(at=bench.clock.now(), urgency=Urgency.PARTIAL))
+    bench.clock.advance(60)
+    parts = bench.meter.measure([], 0.0, bench.clock.now(), rationed=True)
+    assert parts.partials == 0.0
+
+
+def real_time(bench: Bench, lane: str, share: float, *, is_urgent: bool = True, seconds: float = 10.0) -> float:
+    """The load part after a lane has been busy for this share of the time."""
+    parts = LoadParts()
+    for _ in range(round(seconds / TICK_S)):
+        bench.dispatch.lane_metrics[lane].record_batch(1, share * TICK_S, 0.0, is_urgent=is_urgent)
+        parts = bench.measure()
+    return parts.real_time
+
+
+def test_an_engine_that_only_just_keeps_up_is_full_load(bench: Bench) -> None:
+    assert real_time(bench, "stt", 0.9) == pytest.approx(0.9, abs=0.03)
+
+
+def test_partials_and_engines_far_away_do_not_count_as_its_time(bench: Bench) -> None:
+    assert real_time(bench, "stt", 0.9, is_urgent=False) == 0.0
+    assert real_time(bench, "stt-far", 1.0) == 0.0
+
+
+def test_one_long_batch_after_a_rest_is_no_load(bench: Bench) -> None:
+    assert real_time(bench, "stt", 1.0, seconds=1.5) == 0.0, "a first cluster of finals"
+    for _ in range(60):
+        bench.measure()
+    assert real_time(bench, "turn", 1.0, seconds=1.5) < 0.5
+
+
 def test_turns_are_late_when_silence_has_ended_them(bench: Bench, turn_job: Make) -> None:
     bench.dispatch.judge_queue.add(turn_job(at=bench.clock.now() + TICK_S - 3))
     assert bench.part("turns") == pytest.approx(1.5)
@@ -187,7 +221,7 @@ def test_memory_counts_from_the_trigger_to_the_limit(bench: Bench, resident: flo
 def test_equal_trigger_and_limit_divide_by_nothing(clock: ManualClock, metrics: Metrics) -> None:
     options = CoordinatorOptions(memory=MemoryOptions(gc_trigger_mb=100, limit_mb=100))
     meter = LoadMeter(options, clock, metrics, cast("Memory", PlayedMemory()))
-    meter.watch(cast("Dispatch", PlayedDispatch()))
+    meter.watch(cast("Dispatch", PlayedDispatch(metrics)))
     assert meter.measure([], 0.0, clock.now()).memory == 0.0
 
 

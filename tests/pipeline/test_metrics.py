@@ -33,7 +33,8 @@ def test_the_registry_is_text_that_prometheus_parses(metrics: Metrics) -> None:
         "alfred_partial_interval_factor",
         "alfred_interruption_latency_seconds", "alfred_turns", "alfred_turn_latency_seconds",
         "alfred_utterances", "alfred_errors",
-        "alfred_backpressure_changes", "alfred_backpressure_step", "alfred_load_ratio", "alfred_audio_queue_frames",
+        "alfred_backpressure_changes", "alfred_backpressure_step", "alfred_backpressure_rung", "alfred_load_ratio",
+        "alfred_alert_active", "alfred_alerts", "alfred_audio_queue_frames",
         "alfred_event_loop_lag_seconds", "alfred_lane_queue_age_seconds", "alfred_lane_batch_jobs",
         "alfred_lane_batch_seconds", "alfred_lane_wait_seconds", "alfred_lane_failures",
     }  # fmt: skip
@@ -91,6 +92,7 @@ def test_a_lane_counts_its_batches_waits_and_failures(metrics: Metrics) -> None:
         "batches": 2,
         "failures": 1,
         "busy_s": 0.75,
+        "seconds_per_job": 0.175,
         "batch_size": {"count": 2, "p50": 2.0, "p95": 2.9, "max": 3},
         "wait_ms": {"count": 2, "p50": 150.0, "p95": 285.0, "max": 300.0},
     }
@@ -98,6 +100,13 @@ def test_a_lane_counts_its_batches_waits_and_failures(metrics: Metrics) -> None:
     assert value(metrics, "alfred_lane_batch_jobs_sum", lane="stt") == 4
     assert value(metrics, "alfred_lane_wait_seconds_sum", lane="stt") == pytest.approx(0.3)
     assert value(metrics, "alfred_lane_failures_total", lane="stt") == 1
+
+
+def test_a_lane_tells_what_was_urgent_from_what_there_may_be_less_of(metrics: Metrics) -> None:
+    lane = LaneMetrics("stt", metrics)
+    lane.record_batch(1, 0.5, 0.0)
+    lane.record_batch(1, 0.25, 0.0, is_urgent=False)
+    assert (lane.busy_s, lane.urgent_busy_s) == (0.75, 0.5)
 
 
 def test_nothing_recent_is_all_zeros() -> None:

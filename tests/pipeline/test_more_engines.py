@@ -158,13 +158,13 @@ async def test_under_load_finals_go_to_the_smaller_model_and_come_back(
 
     def tick(load: float, seconds: float) -> None:
         nonlocal now
-        monkeypatch.setattr(upkeep.meter, "measure", lambda *_: LoadParts(queue=load))
+        monkeypatch.setattr(upkeep.meter, "measure", lambda *_, **__: LoadParts(queue=load))
         for _ in range(round(10 * seconds)):
             now += 0.1
             upkeep.tick(0.0, now)
 
     told = []
-    for load, seconds in ((1.0, 0.2), (0.0, 60.0)):
+    for load, seconds in ((1.0, 1.2), (0.0, 60.0)):
         tick(load, seconds)
-        told.append((upkeep.step.wire_name, house.tiered.is_reduced))
+        told.append((upkeep.degradation.rung.step, house.tiered.is_reduced))
     assert told == [("reduce_quality", True), ("none", False)]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
 from alfred_voice.pipeline.options import SessionsOptions
-from alfred_voice.pipeline.roster import STOP_PATIENCE_S, Roster
+from alfred_voice.pipeline.roster import LONGEST_END_S, STOP_PATIENCE_S, UNKNOWN_END_S, Roster
 from alfred_voice.pipeline.stream import Stream
 
 
@@ -44,7 +44,7 @@ def test_who_was_added_is_found_and_who_was_removed_is_not(roster: Roster) -> No
     assert roster.get("one") is one
     assert roster.all() == [one]
     assert len(roster) == 1
-    assert roster.remove(one)
+    assert roster.remove(one, 0.0)
     with pytest.raises(UnknownSession, match="'one'"):
         roster.get("one")
     assert len(roster) == 0
@@ -59,8 +59,8 @@ def test_a_name_that_a_stranger_made_up_is_shortened(roster: Roster) -> None:
 def test_removing_twice_is_told_and_frees_one_row(roster: Roster) -> None:
     one = guest("one")
     roster.add(one)
-    assert roster.remove(one)
-    assert not roster.remove(one)
+    assert roster.remove(one, 0.0)
+    assert not roster.remove(one, 0.0)
     rows = []
     for name in "abc":
         roster.add(newcomer := guest(name))
@@ -71,7 +71,7 @@ def test_removing_twice_is_told_and_frees_one_row(roster: Roster) -> None:
 def test_a_namesake_does_not_remove_who_is_here(roster: Roster) -> None:
     here = guest("same")
     roster.add(here)
-    assert not roster.remove(guest("same"))
+    assert not roster.remove(guest("same"), 0.0)
     assert roster.get("same") is here
 
 
@@ -85,12 +85,29 @@ def test_a_name_is_taken_while_its_session_is_open(roster: Roster) -> None:
 
 def test_there_is_room_up_to_the_limit(roster: Roster) -> None:
     for name in "abc":
-        roster.check_room()
+        roster.check_room(0.0)
         roster.add(guest(name))
     with pytest.raises(TooManySessions, match="the limit is 3"):
-        roster.check_room()
-    roster.remove(roster.get("b"))
-    roster.check_room()
+        roster.check_room(0.0)
+    roster.remove(roster.get("b"), 0.0)
+    roster.check_room(0.0)
+
+
+def test_who_finds_no_room_is_told_how_long_sessions_take_to_end_of_late() -> None:
+    roster = Roster(SessionsOptions(max_concurrent=1))
+    roster.add(guest("first"))
+
+    def told(now: float) -> int:
+        with pytest.raises(TooManySessions) as caught:
+            roster.check_room(now)
+        return caught.value.retry_after_s
+
+    assert told(0.0) == UNKNOWN_END_S, "nothing is known before two have ended"
+    for end in range(1, 9):
+        roster.remove(roster.all()[0], 7.0 * end)
+        roster.add(guest(str(end)))
+    assert told(56.0) == 7
+    assert told(10_000.0) == LONGEST_END_S
 
 
 def test_the_lowest_free_row_is_used_again() -> None:
@@ -99,8 +116,8 @@ def test_the_lowest_free_row_is_used_again() -> None:
     for each in guests:
         roster.add(each)
     assert [each.row for each in guests] == [0, 1, 2, 3]
-    roster.remove(guests[2])
-    roster.remove(guests[0])
+    roster.remove(guests[2], 0.0)
+    roster.remove(guests[0], 0.0)
     later = [guest(name) for name in "xyz"]
     for each in later:
         roster.add(each)
@@ -119,7 +136,7 @@ def test_no_two_sessions_ever_share_a_row_and_rows_stay_as_few_as_sessions(scrip
             here.append(newcomer)
             most = max(most, len(here))
         elif isinstance(entry, int) and here:
-            roster.remove(here.pop(entry % len(here)))
+            roster.remove(here.pop(entry % len(here)), 0.0)
         rows = [each.row for each in here]
         assert len(set(rows)) == len(rows)
         assert all(0 <= row < most for row in rows)

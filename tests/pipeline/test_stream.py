@@ -518,12 +518,19 @@ async def test_speech_over_the_daemons_own_stops_it(
 # Figures
 
 
+def drop_quiet(played: Played, keep: int, *, in_pauses: bool = False) -> int:
+    """How many frames it drops."""
+    before = played.stream.frames_queued
+    played.stream.drop_quiet(keep, in_pauses=in_pauses)
+    return before - played.stream.frames_queued
+
+
 async def test_dropping_takes_the_oldest_silence_and_keeps_the_newest(played: Played) -> None:
     feed(played, [FRAME] * 60)
-    assert played.stream.drop_waiting(25) == 28
+    assert drop_quiet(played, 25) == 28
     assert played.stream.frames_queued == 25
-    warning = played.told[0]
-    assert warning == WarningRaised("audio_dropped", "560 ms of silence were dropped under load")
+    message = "560 ms of silence were dropped under load, from 140 to 700 ms"
+    assert played.told[0] == WarningRaised("audio_dropped", message, 140.0, 700.0)
     played.stream.stop()
     played.work_off()
     (finished,) = played.told
@@ -534,22 +541,22 @@ async def test_dropping_takes_the_oldest_silence_and_keeps_the_newest(played: Pl
 
 async def test_what_comes_behind_a_gap_is_not_forgotten(played: Played) -> None:
     feed(played, [FRAME] * 90)
-    played.stream.drop_waiting(25)
+    drop_quiet(played, 25)
     assert len(played.advance()) == 1, "the gap itself asks nothing, so what is behind it must be asked about at once"
 
 
 async def test_what_may_be_speech_is_not_dropped(played: Played, spoken: Callable[..., list[Int16]]) -> None:
     feed(played, spoken(200, 1000))
-    assert played.stream.drop_waiting(25) == 10 - GIVEN_AT_ONCE, "only the silence before it"
-    assert played.stream.drop_waiting(25) == 0
+    assert drop_quiet(played, 25) == 10 - GIVEN_AT_ONCE, "only the silence before it"
+    assert drop_quiet(played, 25) == 0
 
 
 async def test_nothing_is_dropped_beyond_a_flush_or_when_little_waits(played: Played) -> None:
     feed(played, [FRAME] * 25)
-    assert played.stream.drop_waiting(25) == 0
+    assert drop_quiet(played, 25) == 0
     played.stream.flush()
     feed(played, [FRAME] * 25)
-    assert played.stream.drop_waiting(0) == 25 - GIVEN_AT_ONCE
+    assert drop_quiet(played, 0) == 25 - GIVEN_AT_ONCE
 
 
 async def test_nothing_is_dropped_while_an_utterance_is_open(
@@ -559,7 +566,63 @@ async def test_nothing_is_dropped_while_an_utterance_is_open(
     while played.advance():
         played.answer(DetectRequest)
     feed(played, [FRAME] * 60)
-    assert played.stream.drop_waiting(25) == 0
+    assert drop_quiet(played, 25) == 0
+    assert drop_quiet(played, 25, in_pauses=True) == 0, "its speaker has not paused"
+
+
+async def test_the_silence_of_a_pause_is_dropped_only_when_that_is_asked_for(
+    played: Played, spoken: Callable[..., list[Int16]]
+) -> None:
+    feed(played, spoken(0, 500, 500))
+    while played.advance():
+        played.answer(DetectRequest)
+    assert played.stream.session.has_open_utterance
+    feed(played, [FRAME] * 60)
+    assert drop_quiet(played, 25) == 0
+    assert drop_quiet(played, 25, in_pauses=True) > 0
+
+
+async def test_silence_is_what_is_no_louder_than_the_silence_before_it(played: Played) -> None:
+    rng = np.random.default_rng(7)
+    hum = (rng.standard_normal((200, 320)) * 100).astype(np.int16)  # -50 dBFS: louder than a quiet line
+    feed(played, list(hum[:100]))
+    while played.advance():
+        played.answer(DetectRequest)
+    assert not played.stream.session.has_open_utterance
+    feed(played, list(hum[100:160]))
+    assert drop_quiet(played, 25) > 0
+
+
+async def test_the_oldest_are_lost_whatever_is_in_them_and_the_client_reads_which(
+    played: Played, spoken: Callable[..., list[Int16]]
+) -> None:
+    feed(played, spoken(0, 1000))
+    played.stream.drop_oldest(20)
+    message = "400 ms were lost, as the daemon is too far behind, from 140 to 540 ms"
+    assert played.told[0] == WarningRaised("audio_dropped", message, 140.0, 540.0)
+    assert played.fate("dropped") == 20
+
+
+async def test_a_client_whose_rate_is_limited_has_room_for_its_burst_and_then_for_real_time(played: Played) -> None:
+    played.stream.limit_rate(10)
+    feed(played, [FRAME] * 10)
+    assert not played.stream.has_room()
+    assert not played.stream.put_now(FRAME)
+    played.clock.advance(0.1)
+    assert played.stream.has_room(5)
+    assert not played.stream.has_room(6)
+    played.stream.limit_rate(None)
+    assert played.stream.has_room(6)
+
+
+async def test_who_waits_for_room_goes_on_when_the_limit_is_lifted(played: Played) -> None:
+    played.stream.limit_rate(1)
+    feed(played, [FRAME])
+    waiting = asyncio.create_task(played.stream.room())
+    await turns()
+    assert not waiting.done()
+    played.stream.limit_rate(None)
+    await asyncio.wait_for(waiting, 5)
 
 
 async def test_what_waits_grows_old(played: Played) -> None:

@@ -12,13 +12,27 @@ import numpy as np
 import pytest
 
 from alfred_voice.clock import ManualClock
-from alfred_voice.events import BackpressureRecovered, BackpressureTriggered, PipelineHealth, SessionFinished
+from alfred_voice.errors import Overloaded
+from alfred_voice.events import (
+    BackpressureRecovered,
+    BackpressureTriggered,
+    PipelineHealth,
+    SessionFinished,
+    WarningRaised,
+)
 from alfred_voice.pipeline import upkeep as upkeep_module
-from alfred_voice.pipeline.backpressure import Step
+from alfred_voice.pipeline.backpressure import LoadParts, Rung
+from alfred_voice.pipeline.degradation import FREE_RATE_AFTER_S, KEPT_FRAMES, LOST_FRAMES
 from alfred_voice.pipeline.memory import Memory
-from alfred_voice.pipeline.options import BackpressureOptions, CoordinatorOptions, MemoryOptions, SessionsOptions
+from alfred_voice.pipeline.options import (
+    BackpressureOptions,
+    CoordinatorOptions,
+    MemoryOptions,
+    PipelineOptions,
+    SessionsOptions,
+)
 from alfred_voice.pipeline.roster import STOP_PATIENCE_S
-from alfred_voice.pipeline.upkeep import COLLECT_EVERY_S, KEPT_FRAMES, Upkeep
+from alfred_voice.pipeline.upkeep import COLLECT_EVERY_S, Upkeep
 
 
 FRAME = np.zeros(320, np.int16)
@@ -41,12 +55,26 @@ class Bench:
             self.clock.advance(0.1)
             self.upkeep.tick(lag_s, self.clock.now())
 
-    def climb_to(self, step: Step) -> None:
+    def play(self, load: float) -> None:
+        """A tick at this load."""
+        self.clock.advance(0.1)
+        measure = self.upkeep.meter.measure
+
+        def played(*args: Any, **kwargs: Any) -> LoadParts:
+            measure(*args, **kwargs)
+            self.upkeep.meter.parts = LoadParts(queue=load)
+            return self.upkeep.meter.parts
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.upkeep.meter, "measure", played)
+            self.upkeep.tick(0.0, self.clock.now())
+
+    def climb_to(self, rung: Rung) -> None:
         for _ in range(100):
-            if self.upkeep.step is step:
+            if self.upkeep.degradation.rung is rung:
                 return
             self.tick(lag_s=LATE_S)
-        raise AssertionError(f"never got to {step}")
+        raise AssertionError(f"never got to {rung}")
 
 
 MakeBench = Callable[..., Awaitable[Bench]]
@@ -73,34 +101,44 @@ async def bench(make_bench: MakeBench) -> Bench:
 
 async def test_clients_are_told_of_each_step_up_and_down(bench: Bench, heard: Callable[..., Any]) -> None:
     news = heard(bench.house.open())
-    bench.climb_to(Step.PAUSE_PROCESSING)
+    bench.climb_to(Rung.PAUSE_PROCESSING)
     up = news.read().of(BackpressureTriggered)
-    assert [event.step for event in up] == ["reduce_quality", "drop_frames", "pause_processing"]
+    reduced = ["reduce_quality"] * 3
+    assert [event.step for event in up] == [*reduced, "drop_frames", "pause_processing"]
+    assert [event.rung for event in up] == [1, 2, 3, 4, 5]
     assert all(0.8 <= event.load <= 1.0 for event in up)
     bench.tick(200)
     down = news.read().of(BackpressureRecovered)
-    assert [event.step for event in down] == ["drop_frames", "reduce_quality", "none"]
+    assert [event.step for event in down] == ["drop_frames", *reduced, "none"]
+    assert [event.rung for event in down] == [4, 3, 2, 1, 0]
     assert all(event.load < 0.6 for event in down)
-    assert bench.upkeep.figures().backpressure_events == 6
+    assert bench.upkeep.figures().backpressure_events == 10
 
 
 async def test_a_session_is_told_how_much_of_its_own_audio_waits(bench: Bench, heard: Callable[..., Any]) -> None:
     stream = bench.house.open()
     for _ in range(GIVEN_AT_ONCE + 10):
         stream.put(FRAME)
-    bench.climb_to(Step.REDUCE_QUALITY)
+    bench.climb_to(Rung.SLOWER_PARTIALS)
     (event,) = heard(stream).read().of(BackpressureTriggered)
     assert event.buffered_ms == 200.0
 
 
 @pytest.mark.parametrize(
-    ("step", "interval"),
-    [(Step.NONE, 200), (Step.REDUCE_QUALITY, 600), (Step.DROP_FRAMES, 0), (Step.PAUSE_PROCESSING, 0)],
+    ("rung", "interval"),
+    [
+        (Rung.NONE, 200),
+        (Rung.SLOWER_PARTIALS, 400),
+        (Rung.RARE_PARTIALS, 800),
+        (Rung.RATIONED_PARTIALS, 800),
+        (Rung.DROP_FRAMES, 800),
+        (Rung.PAUSE_PROCESSING, 0),
+    ],
 )
-async def test_partials_come_less_often_and_then_not_at_all(bench: Bench, step: Step, interval: int) -> None:
+async def test_partials_come_less_often_and_then_not_at_all(bench: Bench, rung: Rung, interval: int) -> None:
     before = bench.house.open("before")
-    bench.climb_to(step)
-    streams = [before] if step is Step.PAUSE_PROCESSING else [before, bench.house.open("after")]
+    bench.climb_to(rung)
+    streams = [before] if rung is Rung.PAUSE_PROCESSING else [before, bench.house.open("after")]
     assert [stream.session._listener.recognition.partial_interval_ms for stream in streams] == [interval] * len(streams)
 
 
@@ -120,7 +158,7 @@ async def test_a_busy_recogniser_makes_partials_rarer_for_all_and_for_newcomers(
 async def test_under_load_waiting_silence_is_dropped_and_what_is_left_is_worked_off(
     bench: Bench, eventually: Callable[..., Any]
 ) -> None:
-    bench.climb_to(Step.DROP_FRAMES)
+    bench.climb_to(Rung.DROP_FRAMES)
     stream = bench.house.open()
     for _ in range(100):
         stream.put(FRAME)
@@ -129,6 +167,73 @@ async def test_under_load_waiting_silence_is_dropped_and_what_is_left_is_worked_
     await eventually(lambda: stream.frames_queued == 0)
     await asyncio.wait_for(stream.settled(), 5)
     assert stream.status()["frames_dropped"] == 100 - GIVEN_AT_ONCE - KEPT_FRAMES
+
+
+async def test_what_a_session_cannot_hold_any_more_is_lost_and_told_from_when_to_when(
+    make_bench: MakeBench, heard: Callable[..., Any], spoken: Callable[..., list[Any]], eventually: Callable[..., Any]
+) -> None:
+    bench = await make_bench(pipeline=PipelineOptions(queue_frames=100))
+    bench.climb_to(Rung.DROP_FRAMES)
+    stream = bench.house.open()
+    news = heard(stream)
+    for frame in spoken(0, 2000):
+        stream.put(frame)
+    bench.tick()
+    assert not news.read().of(WarningRaised), "two seconds of speech have waited for less than two seconds"
+    bench.clock.advance(2.0)
+    bench.tick(lag_s=LATE_S)
+    (lost,) = [event for event in news.read().of(WarningRaised) if event.code == "audio_dropped"]
+    first_ms = GIVEN_AT_ONCE * 20
+    assert (lost.from_ms, lost.to_ms) == (first_ms, first_ms + LOST_FRAMES * 20)
+    await asyncio.wait_for(stream.settled(), 5)
+    assert stream.status()["frames_dropped"] == LOST_FRAMES
+
+
+async def test_who_sends_too_fast_is_held_back_before_anybody_does_without_something(bench: Bench) -> None:
+    flooding, honest = bench.house.open("flooding"), bench.house.open("honest")
+    band = [0.7] * 3
+    for load in band:
+        bench.play(load)
+    assert bench.upkeep.degradation.rung is Rung.NONE
+    newcomer = bench.house.open("newcomer")
+    for _ in range(500):
+        flooding.put(FRAME)
+    assert not flooding.has_room()
+    assert honest.has_room(400)
+    assert newcomer.has_room(400)
+    for _ in range(round(FREE_RATE_AFTER_S / 0.1) + 1):
+        bench.play(0.1)
+    assert flooding._allowance is None
+
+
+async def test_an_alert_is_told_when_it_is_raised_and_when_it_is_cleared(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[tuple[str, bool]] = []
+    bench.upkeep.on_alert = lambda change: told.append((change.alert.code, change.is_raised))
+    for _ in range(20):
+        bench.play(0.85)
+    assert told == [("load", True)]
+    (alert,) = bench.house.coordinator.status()["alerts"]
+    assert (alert["code"], alert["value"], alert["limit"]) == ("load", 85.0, 80.0)
+    sample = bench.house.coordinator.metrics.registry.get_sample_value
+    assert sample("alfred_alert_active", {"code": "load"}) == 1
+    for _ in range(60):
+        bench.play(0.1)
+    assert told == [("load", True), ("load", False)]
+    assert bench.house.coordinator.status()["alerts"] == []
+    assert sample("alfred_alert_active", {"code": "load"}) == 0
+    assert sample("alfred_alerts_total", {"code": "load"}) == 1
+    assert [record.getMessage() for record in caplog.records if "alert" in record.getMessage()] == [
+        "alert_raised", "alert_cleared",
+    ]  # fmt: skip
+
+
+async def test_who_is_refused_is_told_when_to_come_back(bench: Bench) -> None:
+    bench.climb_to(Rung.PAUSE_PROCESSING)
+    with pytest.raises(Overloaded) as caught:
+        bench.house.open()
+    assert caught.value.retry_after_s == 2, "nothing waits: the calm that the top rung asks for"
 
 
 async def test_without_load_nothing_is_dropped(bench: Bench) -> None:
@@ -253,7 +358,7 @@ async def test_optimising_does_what_was_asked_and_tells_it(
     report = bench.upkeep.optimise(
         trigger_gc=trigger_gc, cleanup_sessions=cleanup_sessions, optimise_buffers=optimise_buffers
     )
-    assert set(report) == keys | {"memoryBefore", "memoryAfter"}
+    assert set(report) == keys | {"memoryBefore", "memoryAfter", "memoryFreed"}
     assert memory.done == done
     assert (report["memoryBefore"], report["memoryAfter"]) == (100.0, 100.0)
 

@@ -174,6 +174,47 @@ def test_all_waiting_partials_can_be_let_go(clip_job: Make, speaker: Callable[[]
     assert queue.take() == [later]
 
 
+def rationed(share: float) -> TranscribeQueue:
+    queue = TranscribeQueue(16)
+    queue.partial_share = share
+    return queue
+
+
+def test_rationed_partials_wait_until_the_engine_has_had_its_share_of_other_time(
+    clip_job: Make, speaker: Callable[[], Any]
+) -> None:
+    queue = rationed(0.25)
+    for at in range(6):
+        queue.add(clip_job(speaker(), at=float(at), urgency=PARTIAL))
+    assert queue.delay_s(10.0) == 0.0
+    assert [job.queued_at for job in queue.take()] == [0, 1, 2, 3], "who has waited longest comes first"
+    assert queue.delay_s(11.0) == 3.0, "they took a second, which is a quarter of four"
+    assert queue.delay_s(13.5) == 0.5
+    assert queue.delay_s(14.0) == 0.0
+    assert [job.queued_at for job in queue.take()] == [4, 5]
+
+
+def test_finals_do_not_wait_for_rationed_partials(clip_job: Make, speaker: Callable[[], Any]) -> None:
+    queue = rationed(0.1)
+    queue.add(clip_job(speaker(), urgency=PARTIAL))
+    assert queue.delay_s(10.0) == 0.0
+    queue.take()
+    queue.add(clip_job(speaker(), urgency=PARTIAL))
+    assert queue.delay_s(11.0) == pytest.approx(9.0)
+    queue.add(clip_job(speaker(), urgency=FINAL))
+    assert queue.delay_s(12.0) == 0.0
+    assert [job.request.urgency for job in queue.take()] == [FINAL]
+    assert queue.delay_s(12.5) == pytest.approx(7.5), "the final's time is no time of partials"
+
+
+def test_a_full_share_rations_nothing(clip_job: Make, speaker: Callable[[], Any]) -> None:
+    queue = rationed(1.0)
+    for _ in range(3):
+        queue.add(clip_job(speaker(), urgency=PARTIAL))
+        assert queue.delay_s(1.0) == 0.0
+        queue.take()
+
+
 def test_a_partial_that_comes_after_a_final_is_not_lost_with_it(clip_job: Make, speaker: Callable[[], Any]) -> None:
     queue, stream = TranscribeQueue(8), speaker()
     final, partial = clip_job(stream, urgency=FINAL), clip_job(stream, urgency=PARTIAL)

@@ -103,11 +103,11 @@ EXAMPLES: list[tuple[Event, dict[str, Any]]] = [
     ),
     (events.PipelineHealth(STATUS), STATUS),
     (
-        events.BackpressureTriggered("drop_frames", 0.91234, 480.0),
-        {"step": "drop_frames", "load": 0.9123, "buffered_ms": 480.0},
+        events.BackpressureTriggered("drop_frames", 0.91234, 480.0, 4),
+        {"step": "drop_frames", "load": 0.9123, "buffered_ms": 480.0, "rung": 4},
     ),
-    (events.BackpressureRecovered("none", 0.5), {"step": "none", "load": 0.5}),
-    (events.WarningRaised("audio_dropped", "why"), {"code": "audio_dropped", "message": "why"}),
+    (events.BackpressureRecovered("none", 0.5, 0), {"step": "none", "load": 0.5, "rung": 0}),
+    (events.WarningRaised("partial_skipped", "why"), {"code": "partial_skipped", "message": "why"}),
     (
         events.ErrorRaised("audio_malformed", "why", False),
         {"code": "audio_malformed", "message": "why", "fatal": False},
@@ -129,6 +129,13 @@ EXAMPLES: list[tuple[Event, dict[str, Any]]] = [
 ]
 
 READERS: dict[Mode, Callable[[bytes], Any]] = {Mode.JSON: json.loads, Mode.MSGPACK: msgpack.unpackb}
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_warning_about_lost_audio_says_from_when_to_when(mode: Mode) -> None:
+    event = events.WarningRaised("audio_dropped", "why", 140.04, 1140.0)
+    read = READERS[mode](wire.encode(Numbered(7, event), "call-1", mode))
+    assert (read["from_ms"], read["to_ms"]) == (140.0, 1140.0)
 
 
 @pytest.mark.parametrize("mode", list(Mode))

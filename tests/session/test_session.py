@@ -23,6 +23,7 @@ from alfred_voice.events import (
     WarningRaised,
 )
 from alfred_voice.results import Transcript, Word
+from alfred_voice.session.economy import Economy
 from alfred_voice.session.finals import Finals
 from alfred_voice.session.requests import Urgency
 
@@ -559,16 +560,57 @@ def test_partials_can_be_switched_off_by_the_client(speaker: MakeSpeaker) -> Non
 
 def test_partials_can_be_slowed_down_and_stopped_and_restored(speaker: MakeSpeaker) -> None:
     one = speaker()
-    one.session.slow_partials(0)
+    one.session.economise(Economy(partial_factor=0))
     assert not one.session.partials_wanted
     one.say("#" * 40)
     assert one.questions(PARTIAL) == []
-    one.session.slow_partials(1)
+    one.session.economise(Economy())
     one.say("#" * 7)
-    one.session.slow_partials(3)
+    one.session.economise(Economy(partial_factor=3))
     one.say("#" * 30)
 
     assert [question.end_sample // 512 for question in one.questions(PARTIAL)] == [41, 60]
+
+
+def test_a_final_is_decoded_ahead_of_the_endpoint_unless_that_is_to_be_saved(speaker: MakeSpeaker) -> None:
+    eager, thrifty = speaker(), speaker()
+    thrifty.session.economise(Economy(speculates=False))
+    for one in (eager, thrifty):
+        one.say("#" * 20 + " " * 5)
+    assert len(eager.questions(FINAL)) == 1
+    assert thrifty.questions(FINAL) == []
+    thrifty.say(" " * 70)
+    assert len(thrifty.questions(FINAL)) == 1, "the endpoint itself still asks for it"
+
+
+def test_a_pause_that_goes_on_is_judged_again_less_often_when_that_is_to_be_saved(speaker: MakeSpeaker) -> None:
+    counts = []
+    for factor in (1.0, 2.0):
+        one = speaker()
+        one.session.economise(Economy(recheck_factor=factor))
+        one.say("#" * 20)
+        judged = 0
+        for _ in range(55):
+            one.say(" ")
+            while one.judgements:
+                one.judge(0.1)
+                judged += 1
+        counts.append(judged)
+    assert counts == [6, 3], "every 300 ms of 1.8 s, and every 600"
+
+
+def test_the_newest_silence_is_at_hand_and_speech_is_not(speaker: MakeSpeaker) -> None:
+    one = speaker()
+    one.say(" " * 20)
+    silence = one.session.quiet_audio()
+    assert silence is not None
+    np.testing.assert_array_equal(silence, sample(np.arange(20 * 512 - 300 * 16, 20 * 512, dtype=np.int64)))
+    one.say("#" * 20)
+    assert one.session.quiet_audio() is None
+    one.say(" " * 8)
+    pause = one.session.quiet_audio()
+    assert pause is not None
+    np.testing.assert_array_equal(pause, sample(np.arange(40 * 512, 48 * 512, dtype=np.int64)))
 
 
 def test_no_partial_is_told_behind_the_end_of_the_speech(speaker: MakeSpeaker) -> None:

@@ -25,6 +25,7 @@ from alfred_voice.events import (
     TurnCompleted,
 )
 from alfred_voice.results import Piece, Transcript, TurnJudgement
+from alfred_voice.session.economy import Economy
 from alfred_voice.session.options import SessionOptions, SttOptions, TurnOptions, VadOptions
 from alfred_voice.session.playout import Playout
 from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest
@@ -151,9 +152,9 @@ class SessionMachine(RuleBasedStateMachine):
         self.session.receive_flush()
         self.pump()
 
-    @rule(factor=st.sampled_from([0, 1, 3]))
-    def slow_partials(self, factor: int) -> None:
-        self.session.slow_partials(factor)
+    @rule(factor=st.sampled_from([0, 1, 3]), recheck=st.sampled_from([1, 2]), speculates=st.booleans())
+    def economise(self, factor: int, recheck: int, speculates: bool) -> None:
+        self.session.economise(Economy(factor, recheck, speculates))
 
     @rule(speech_id=st.integers(0, 9), ms=st.integers(0, 3000))
     def play(self, speech_id: int, ms: int) -> None:

@@ -1,0 +1,115 @@
+"""Alerts: a figure beyond its limit for a while raises one, and it is cleared when the figure is well below again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from alfred_voice.pipeline.options import AlertOptions
+
+
+RAISE_AFTER_S = 1.0
+"""A figure that is beyond its limit for a moment only alerts nobody."""
+CLEAR_AFTER_S = 5.0
+CLEAR_BELOW = 0.9
+"""Share of the limit below which a figure has to stay until its alert is cleared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The figures that alerts are about."""
+
+    frame_time_ms: float = 0.0
+    memory_mb: float = 0.0
+    load_percent: float = 0.0
+    error_rate_percent: float = 0.0
+    queued_frames: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One figure beyond its limit."""
+
+    code: str
+    meaning: str
+    unit: str
+    value: float
+    limit: float
+    since: float
+    """Clock seconds."""
+
+    def describe(self, now: float) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "code": self.code,
+            "message": f"{self.meaning}: {self.value:.1f} {self.unit}, limit {self.limit:g}",
+            "value": round(self.value, 2),
+            "limit": self.limit,
+            "for_s": round(now - self.since, 1),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AlertChange:
+    """An alert that was raised or cleared at this moment."""
+
+    alert: Alert
+    is_raised: bool
+
+
+class AlertBook:
+    """Which alerts are up. Pure: figures and the time come as arguments."""
+
+    def __init__(self, options: AlertOptions) -> None:
+        self._options = options
+        self._up: dict[str, Alert] = {}
+        self._high_since: dict[str, float] = {}
+        self._low_since: dict[str, float] = {}
+
+    def reconfigure(self, options: AlertOptions) -> None:
+        """Go by other limits from now on."""
+        self._options = options
+
+    @property
+    def up(self) -> list[Alert]:
+        """The alerts that are up, with their newest values."""
+        return list(self._up.values())
+
+    def update(self, readings: Readings, now: float) -> list[AlertChange]:
+        """Take the figures of this moment; returns what has changed."""
+        changes: list[AlertChange] = []
+        for code, meaning, unit, value, limit in _rules(readings, self._options):
+            alert = Alert(code, meaning, unit, value, limit, now)
+            known = self._up.get(code)
+            if known is None:
+                if self._lasts(self._high_since, code, now, RAISE_AFTER_S, holds=value > limit):
+                    self._up[code] = alert
+                    changes.append(AlertChange(alert, is_raised=True))
+                continue
+            self._up[code] = alert = Alert(code, meaning, unit, value, limit, known.since)
+            if self._lasts(self._low_since, code, now, CLEAR_AFTER_S, holds=value <= limit * CLEAR_BELOW):
+                del self._up[code]
+                changes.append(AlertChange(alert, is_raised=False))
+        return changes
+
+    @staticmethod
+    def _lasts(since: dict[str, float], code: str, now: float, seconds: float, *, holds: bool) -> bool:
+        """Whether something has held for so long; forgets about it when it has, or does not hold any more."""
+        if not holds:
+            since.pop(code, None)
+            return False
+        if now - since.setdefault(code, now) < seconds:
+            return False
+        del since[code]
+        return True
+
+
+def _rules(readings: Readings, options: AlertOptions) -> tuple[tuple[str, str, str, float, float], ...]:
+    """Code, meaning, unit, value and limit of each alert."""
+    return (
+        ("frame_time", "frames take too long", "ms", readings.frame_time_ms, options.frame_time_ms),
+        ("memory", "resident memory is high", "MB", readings.memory_mb, options.memory_mb),
+        ("load", "load is high", "percent", readings.load_percent, options.load_percent),
+        ("error_rate", "engines fail", "percent", readings.error_rate_percent, options.error_rate_percent),
+        ("queue", "frames pile up", "frames", readings.queued_frames, options.queued_frames),
+    )

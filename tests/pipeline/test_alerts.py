@@ -1,0 +1,86 @@
+"""Alerts with hysteresis; times are whole seconds."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from alfred_voice.pipeline.alerts import CLEAR_AFTER_S, RAISE_AFTER_S, AlertBook, Readings
+from alfred_voice.pipeline.options import AlertOptions
+
+
+OPTIONS = AlertOptions(frame_time_ms=20, memory_mb=300, load_percent=80, error_rate_percent=5, queued_frames=100)
+
+
+def changes(*loads: tuple[float, float]) -> list[tuple[float, bool]]:
+    """When the alert about load is raised (True) and cleared, given (time, load in percent)."""
+    book = AlertBook(OPTIONS)
+    return [(now, change.is_raised) for now, load in loads for change in book.update(Readings(load_percent=load), now)]
+
+
+@pytest.mark.parametrize(
+    ("loads", "expected"),
+    [
+        pytest.param([(0, 80), (9, 80)], [], id="at the limit there is none"),
+        pytest.param([(0, 81), (0.5, 81)], [], id="nor for a moment beyond it"),
+        pytest.param([(0, 81), (1, 81), (2, 99)], [(1, True)], id="one is raised once"),
+        pytest.param([(0, 81), (0.5, 80), (1, 81), (1.5, 81)], [], id="a break counts anew"),
+        pytest.param([(0, 81), (1, 81), (2, 73), (60, 73)], [(1, True)], id="just below the limit it stays up"),
+        pytest.param([(0, 81), (1, 81), (2, 72), (7, 72)], [(1, True), (7, False)], id="well below it is cleared"),
+        pytest.param([(0, 81), (1, 81), (2, 72), (5, 79), (6, 72), (10, 72)], [(1, True)], id="unless it comes back"),
+        pytest.param([(0, 81), (1, 81), (2, 0), (7, 0), (8, 90), (9, 90)], [(1, True), (7, False), (9, True)],
+                     id="and it can be raised again"),
+    ],
+)  # fmt: skip
+def test_an_alert_is_raised_and_cleared_with_hysteresis(
+    loads: list[tuple[float, float]], expected: list[tuple[float, bool]]
+) -> None:
+    assert (RAISE_AFTER_S, CLEAR_AFTER_S) == (1.0, 5.0)
+    assert changes(*loads) == expected
+
+
+@pytest.mark.parametrize(
+    ("reading", "value", "code", "limit"),
+    [
+        ("frame_time_ms", 20.5, "frame_time", 20.0),
+        ("memory_mb", 301.0, "memory", 300.0),
+        ("load_percent", 81.0, "load", 80.0),
+        ("error_rate_percent", 5.1, "error_rate", 5.0),
+        ("queued_frames", 101, "queue", 100),
+    ],
+)
+def test_each_figure_has_an_alert_of_its_own(reading: str, value: float, code: str, limit: float) -> None:
+    book = AlertBook(OPTIONS)
+    readings: Any = Readings(**{reading: value})
+    book.update(readings, 0.0)
+    (change,) = book.update(readings, 2.0)
+    described = change.alert.describe(12.0)
+    assert (described["code"], described["value"], described["limit"]) == (code, value, limit)
+    assert described["for_s"] == 10.0
+    assert f"limit {limit:g}" in described["message"]
+
+
+def test_all_figures_are_watched() -> None:
+    book = AlertBook(OPTIONS)
+    high = Readings(**{each.name: 1e6 for each in fields(Readings)})
+    book.update(high, 0.0)
+    assert len(book.update(high, 1.0)) == len(fields(Readings)) == len(book.up)
+
+
+def test_an_alert_that_is_up_tells_the_newest_value() -> None:
+    book = AlertBook(OPTIONS)
+    for now, load in ((0, 81), (1, 82), (2, 99)):
+        book.update(Readings(load_percent=load), now)
+    (alert,) = book.up
+    assert (alert.value, alert.since) == (99, 1)
+
+
+def test_other_limits_hold_from_the_next_moment_on() -> None:
+    book = AlertBook(OPTIONS)
+    for now in (0.0, 1.0):
+        assert book.update(Readings(load_percent=50), now) == []
+    book.reconfigure(AlertOptions(load_percent=40))
+    book.update(Readings(load_percent=50), 2.0)
+    assert [change.is_raised for change in book.update(Readings(load_percent=50), 3.0)] == [True]
