@@ -27,6 +27,7 @@
     * :exc:`UnknownSession`
     * :exc:`SessionBusy`: the session belongs to another connection or call.
     * :exc:`SessionEnded`: the session is over, nothing more can be put into it.
+    * :exc:`ResumeRefused`: a lost connection cannot be taken up again.
 
   * :exc:`ProtocolError`: a message that breaks the wire protocol.
 
@@ -182,6 +183,12 @@ class SessionEnded(SessionError):
     """The session is over; nothing more can be put into it."""
 
     code = "session_ended"
+
+
+class ResumeRefused(SessionError):
+    """A session cannot be taken up again: it is gone, the token is wrong, or what was missed is gone."""
+
+    code = "resume_refused"
 
 
 class ProtocolError(AlfredVoiceError):

@@ -18,6 +18,15 @@ StepName = Literal["none", "reduce_quality", "drop_frames", "pause_processing"]
 
 
 @dataclass(frozen=True, slots=True)
+class ResumeOffer:
+    """How a client that has lost its connection takes its session up again."""
+
+    token: str
+    grace_s: float
+    """How long the session waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionStarted:
     """The session is open; the first event of every session."""
 
@@ -27,6 +36,23 @@ class SessionStarted:
     """``vad``, ``stt``, ``turn``, ``tts`` -> the engine's name."""
     limits: dict[str, int]
     """``max_session_s``, ``max_message_bytes``, ``queue_ms``."""
+    resume: ResumeOffer | None = None
+    """For a session that outlives its connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """A client has come back, and has been told what it missed."""
+
+    audio_bytes: int
+    """How much of its audio has been taken since the session began; it goes on sending from there."""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioAcknowledged:
+    """How much of the client's audio has been taken; once a second, where a session can be resumed."""
+
+    audio_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +248,8 @@ class SessionFinished:
 
 Event = (
     SessionStarted
+    | SessionResumed
+    | AudioAcknowledged
     | SpeechStarted
     | SpeechEnded
     | PartialTranscription
@@ -244,6 +272,8 @@ Event = (
 
 EVENT_TYPES: dict[type, str] = {
     SessionStarted: "sessionStarted",
+    SessionResumed: "sessionResumed",
+    AudioAcknowledged: "audioAcknowledged",
     SpeechStarted: "speechStart",
     SpeechEnded: "speechEnd",
     PartialTranscription: "partialTranscription",

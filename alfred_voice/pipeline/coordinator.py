@@ -10,7 +10,7 @@ from typing import Any
 
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Overloaded
-from alfred_voice.events import SessionStarted
+from alfred_voice.events import ResumeOffer, SessionStarted
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.pipeline.dispatch import Dispatch
@@ -148,7 +148,15 @@ class Coordinator:
             raise Overloaded("the daemon is overloaded and takes no new sessions now", retry_after_s)
         self.roster.check_room(self._clock.now())
 
-    def open(self, settings: SessionSettings, transport: str, *, max_message_bytes: int, first_seq: int = 0) -> Stream:
+    def open(
+        self,
+        settings: SessionSettings,
+        transport: str,
+        *,
+        max_message_bytes: int,
+        first_seq: int = 0,
+        resume: ResumeOffer | None = None,
+    ) -> Stream:
         """Open a session; its first event is ``sessionStarted``.
 
         Args:
@@ -156,6 +164,7 @@ class Coordinator:
             transport: ``websocket`` or ``http``, for the figures.
             max_message_bytes: told to the client.
             first_seq: the number of its first event, when errors were told before the session was there.
+            resume: told to a client that may come back.
 
         Raises:
             Overloaded: not now.
@@ -178,7 +187,7 @@ class Coordinator:
             "queue_ms": self.options.pipeline.queue_frames * FRAME_MS,
         }
         names = self._ready_engines.names_for(settings.engine)
-        stream.tell(SessionStarted(settings.sample_rate, settings.encoding, names, limits))
+        stream.tell(SessionStarted(settings.sample_rate, settings.encoding, names, limits, resume))
         log.info("session_opened", extra={"session": settings.session_id, "transport": transport})
         return stream
 
@@ -191,7 +200,8 @@ class Coordinator:
     def _make_stream(self, settings: SessionSettings, transport: str, first_seq: int) -> Stream:
         dispatch, synthesiser, options = self._ready_dispatch, self._ready_synthesiser, self.options
         session = Session(settings, options.session, Playout(options.tts.lead_ms))
-        outbox = Outbox(options.pipeline.outbox_events, first_seq)
+        retained = options.sessions.resume_events if settings.resumable else 0
+        outbox = Outbox(options.pipeline.outbox_events, first_seq, retained=retained)
         return Stream(
             StreamParts(
                 session=session,

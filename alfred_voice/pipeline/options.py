@@ -21,6 +21,12 @@ class SessionsOptions:
     idle_timeout_s: Annotated[
         int, Meta(ge=1, le=86400, description="a session without audio or messages ends after this")
     ] = 120
+    resume_grace_s: Annotated[
+        float, Meta(ge=0, le=3600, description="a resumable session is kept so long when its connection is lost")
+    ] = 30.0
+    resume_events: Annotated[
+        int, Meta(ge=16, le=10000, description="events that a resumable session keeps, to be told again")
+    ] = 256
     cleanup_interval_s: Annotated[float, Meta(ge=0.1, le=3600, description="how often the limits are looked at")] = 30.0
 
 

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from alfred_voice.errors import Fault, Overloaded
+from alfred_voice.errors import Fault, Overloaded, ResumeRefused
 from alfred_voice.events import Event, PartialTranscription, PipelineHealth
 
 
@@ -41,8 +41,10 @@ class SlowReader(Overloaded):
 class Outbox:
     """The queue towards one client: filled by the session, emptied by one reader."""
 
-    def __init__(self, limit: int, first_seq: int = 0) -> None:
+    def __init__(self, limit: int, first_seq: int = 0, *, retained: int = 0) -> None:
+        """Bounded by ``limit`` items; keeps the newest ``retained`` events that were taken, to be told again."""
         self._limit = limit
+        self._told: deque[Numbered] = deque(maxlen=retained)
         self._items: deque[list[Event | SpeechAudio]] = deque()
         # The slots of superseded events are emptied in place, so that the order of the others holds.
         self._replaceable: dict[type, list[Event | SpeechAudio]] = {}
@@ -123,7 +125,9 @@ class Outbox:
             if isinstance(item, SpeechAudio):
                 taken.append(item)
             else:
-                taken.append(Numbered(self._seq, item))
+                numbered = Numbered(self._seq, item)
+                taken.append(numbered)
+                self._told.append(numbered)
                 self._seq += 1
             # Emptied, so that a newer event finds nothing left to replace.
             slot.clear()
@@ -132,6 +136,20 @@ class Outbox:
         if not self._closed:
             self._wake.clear()
         return taken
+
+    def told_after(self, seq: int) -> list[Numbered]:
+        """What was taken behind the event of that number, -1 for from the beginning.
+
+        Raises:
+            ResumeRefused: not all of it is kept, or there was no such event.
+        """
+        oldest = self._told[0].seq if self._told else self._seq
+        if not oldest - 1 <= seq < self._seq:
+            kept = f"{oldest - 1} to {self._seq - 1}"
+            raise ResumeRefused(
+                f"last_seq: expected {kept}, got {seq}; what came behind it is gone, open a new session"
+            )
+        return [numbered for numbered in self._told if numbered.seq > seq]
 
     async def take(self) -> list[Numbered | SpeechAudio]:
         """Take all there is; wait for at least one item. Empty when all is taken and no more will come."""

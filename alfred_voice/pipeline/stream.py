@@ -60,8 +60,8 @@ class Stream:
 
     __slots__ = (
         "_account", "_allowance", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_voice",
-        "_waiters", "_wake", "end_reason", "last_active", "last_audio", "opened_at", "row", "session",
-        "session_id", "settings", "stopped_at", "transport",
+        "_waiters", "_wake", "audio_bytes", "detached_at", "end_reason", "last_active", "last_audio", "opened_at",
+        "row", "session", "session_id", "settings", "stopped_at", "transport",
     )  # fmt: skip
 
     def __init__(self, parts: StreamParts) -> None:
@@ -81,6 +81,10 @@ class Stream:
         self._changed = asyncio.Event()
         self._waiters = 0
         self._allowance: Allowance | None = None
+        self.audio_bytes = 0
+        """How much of the client's audio has been taken, as it came; kept by the server."""
+        self.detached_at: float | None = None
+        """Since when its connection has been lost; None while it has one."""
         self._outbox = parts.outbox
         self._account = Account(parts.metrics)
         self._voice = parts.voice(self._tell_of_speech)
@@ -211,6 +215,24 @@ class Stream:
     def take_now(self) -> list[Numbered | SpeechAudio]:
         """Take all there is, without waiting."""
         return self._outbox.take_now()
+
+    def told_after(self, seq: int) -> list[Numbered]:
+        """What has been taken behind the event of that number.
+
+        Raises:
+            ResumeRefused: not all of it is kept.
+        """
+        return self._outbox.told_after(seq)
+
+    def detach(self) -> None:
+        """The connection is lost, and may come back: nobody hears the daemon's speech, and everything else waits."""
+        self._voice.cancel()
+        self.detached_at = self._clock.now()
+
+    def attach(self) -> None:
+        """The client has come back."""
+        self.detached_at = None
+        self._touch()
 
     def abandon(self) -> None:
         """The client is gone: what waits is counted as dropped, and everything is freed."""

@@ -38,9 +38,11 @@ def describe(stream: Stream, account: Account, now: float) -> dict[str, Any]:
 
 
 def state_of(stream: Stream) -> str:
-    """``listening``, ``speaking`` while the user does, ``stopping`` once it has been told to end, ``ended``."""
+    """``listening``, ``speaking`` while the user does, ``detached`` without a connection, ``stopping``, ``ended``."""
     if stream.ended:
         return "ended"
     if stream.stopped_at is not None:
         return "stopping"
+    if stream.detached_at is not None:
+        return "detached"
     return "speaking" if stream.session.is_speaking else "listening"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from alfred_voice.clock import Clock
-from alfred_voice.events import PipelineHealth
+from alfred_voice.events import AudioAcknowledged, PipelineHealth
 from alfred_voice.pipeline.alerts import AlertBook, AlertChange, Readings
 from alfred_voice.pipeline.degradation import Degradation
 from alfred_voice.pipeline.dispatch import Dispatch
@@ -99,6 +99,8 @@ class Upkeep:
             event = PipelineHealth(status_of(self.figures(), self._options))
             for stream in due:
                 stream.tell(event)
+                if stream.settings.resumable and stream.detached_at is None:
+                    stream.tell(AudioAcknowledged(stream.audio_bytes))
 
     def _watch_limits(self, now: float) -> None:
         meter = self.meter

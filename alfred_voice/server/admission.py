@@ -10,13 +10,15 @@ from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.server.closing import GOING_AWAY
 from alfred_voice.server.connection import Connection
+from alfred_voice.server.resumption import Resumption
 
 
 class Admission:
     """Counts connections in and out. A connection may wait without a session, so they have a limit of their own."""
 
-    def __init__(self, coordinator: Coordinator) -> None:
+    def __init__(self, coordinator: Coordinator, resumption: Resumption) -> None:
         self._coordinator = coordinator
+        self._resumption = resumption
         self._connections: set[Connection] = set()
         self._is_empty = asyncio.Event()
         self._is_empty.set()
@@ -34,6 +36,8 @@ class Admission:
             Overloaded: no session could be opened now.
             SessionBusy: that session is open elsewhere.
         """
+        if session_id is not None and self._resumption.knows(session_id):
+            return  # whether it may be resumed is for its token to say, and load is no reason against it
         self._coordinator.admit()
         limit = self._coordinator.options.sessions.max_concurrent
         if len(self._connections) >= limit:

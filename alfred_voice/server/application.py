@@ -15,6 +15,7 @@ from alfred_voice.server.monitor import Feed, MonitorRoutes, produce
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.problems import problem_documents
 from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
+from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.websocket import WebSocketRoutes
 
@@ -27,6 +28,7 @@ HANDLERS_TIMEOUT_S = 2.0
 COORDINATOR = web.AppKey("coordinator", Coordinator)
 OPTIONS = web.AppKey("options", ServerOptions)
 ADMISSION = web.AppKey("admission", Admission)
+RESUMPTION = web.AppKey("resumption", Resumption)
 FEED = web.AppKey("feed", Feed)
 
 
@@ -36,15 +38,17 @@ def make_application(
     """All routes over one coordinator; with a worker for recordings the one that takes them, too."""
     # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
     application = web.Application(middlewares=[problem_documents], client_max_size=options.max_message_bytes)
-    admission = Admission(coordinator)
+    resumption = Resumption(coordinator.options.sessions.resume_grace_s)
+    admission = Admission(coordinator, resumption)
     feed = Feed(coordinator)
     uploads = Uploads(coordinator, options)
     application[COORDINATOR] = coordinator
     application[OPTIONS] = options
     application[ADMISSION] = admission
     application[FEED] = feed
+    application[RESUMPTION] = resumption
     for room in (
-        WebSocketRoutes(coordinator, admission, options),
+        WebSocketRoutes(coordinator, admission, resumption, options),
         HttpRoutes(coordinator, uploads, options),
         uploads,
         MonitorRoutes(feed),
@@ -56,6 +60,7 @@ def make_application(
         application.on_shutdown.append(recordings.close)
     application.on_response_prepare.append(_harden)
     application.on_shutdown.append(_end_feed)
+    application.on_shutdown.append(_end_resumption)
     application.cleanup_ctx.append(_run_feed)
     return application
 
@@ -68,6 +73,10 @@ async def _harden(request: web.Request, response: web.StreamResponse) -> None:
 async def _run_feed(application: web.Application) -> AsyncIterator[None]:
     async for _ in produce(application[FEED]):
         yield
+
+
+async def _end_resumption(application: web.Application) -> None:
+    application[RESUMPTION].close()
 
 
 async def _end_feed(application: web.Application) -> None:

@@ -21,6 +21,7 @@ FAILED = Closing(WSCloseCode.INTERNAL_ERROR, "internal error")
 GOING_AWAY = Closing(WSCloseCode.GOING_AWAY, "shutdown")
 NOT_READ = Closing(WSCloseCode.TRY_AGAIN_LATER, "events were not read in time")
 NOT_STARTED = Closing(WSCloseCode.POLICY_VIOLATION, "no session was started in time")
+TAKEN_OVER = Closing(WSCloseCode.POLICY_VIOLATION, "the session goes on over another connection")
 TOO_BIG = Closing(WSCloseCode.MESSAGE_TOO_BIG, MessageTooLarge.code)
 
 _REASON_CODES: dict[EndReason, int] = {

@@ -16,14 +16,23 @@ from collections.abc import Iterable
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType
 
 from alfred_voice.audio.pcm import Int16
-from alfred_voice.errors import AlfredVoiceError, EngineFailure, SessionEnded, UnexpectedMessage
+from alfred_voice.errors import AlfredVoiceError, EngineFailure, ResumeRefused, SessionEnded, UnexpectedMessage
 from alfred_voice.events import ErrorRaised, SessionFinished
 from alfred_voice.pipeline.outbox import Numbered, SlowReader, SpeechAudio
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server import wire
 from alfred_voice.server.audio_socket import AudioSocket
-from alfred_voice.server.closing import FAILED, GOING_AWAY, NOT_READ, NOT_STARTED, Closing, closing_of_end
+from alfred_voice.server.closing import (
+    FAILED,
+    GOING_AWAY,
+    NOT_READ,
+    NOT_STARTED,
+    TAKEN_OVER,
+    Closing,
+    closing_of_end,
+)
 from alfred_voice.server.opening import Opened, Opening, Outcome, Told, read_message, too_large
+from alfred_voice.server.resumption import Link, Resumption
 from alfred_voice.server.wire import Mode
 
 
@@ -45,7 +54,10 @@ STALL_TIMEOUT_S = 10.0
 class Connection:
     """A client on a WebSocket; :meth:`run` is its whole life."""
 
-    def __init__(self, socket: AudioSocket, transport: asyncio.Transport, mode: Mode, opening: Opening) -> None:
+    def __init__(
+        self, socket: AudioSocket, transport: asyncio.Transport, mode: Mode, opening: Opening, resumption: Resumption
+    ) -> None:
+        self._resumption = resumption
         self._socket = socket
         self._transport = transport
         self._mode = mode
@@ -91,10 +103,36 @@ class Connection:
         if not isinstance(opened, Opened):
             return opened
         self.has_session = True
+        return await self._carry(opened)
+
+    async def _carry(self, opened: Opened) -> Closing | None:
+        """Carry a session to its end, or until it is taken over by another connection of its client."""
+        link = opened.link
+        taken_over = asyncio.Event()
         try:
-            return await self._converse(opened)
+            await self._resumption.attach(link, taken_over.set)
+        except TimeoutError:
+            return FAILED
+        may_return = True
+        try:
+            if opened.last_seq is not None:
+                await self._catch_up(link, opened.last_seq)
+            conversation = _Conversation(self._socket, self._transport, self._mode, opened, taken_over)
+            closing = await conversation.run()
+            may_return = conversation.may_return
+            return closing
+        except ResumeRefused as error:
+            _log.info("resume_too_late", extra={"session": link.stream.session_id, "reason": str(error)})
+            return FAILED
         finally:
-            opened.stream.abandon()
+            self._resumption.leave(link, may_return=may_return)
+
+    async def _catch_up(self, link: Link, last_seq: int) -> None:
+        """Tell the client what it has missed; whatever has come since follows by itself."""
+        for numbered in self._resumption.catch_up(link, last_seq):
+            await self._socket.send_frame(
+                wire.encode(numbered, link.stream.session_id, self._mode), self._text_or_binary
+            )
 
     async def _greet(self, patience_s: float) -> Opened | Closing | None:
         """Answer messages until one of them opens the session."""
@@ -115,19 +153,47 @@ class Connection:
             if outcome is not None:
                 return outcome
 
-    async def _converse(self, opened: Opened) -> Closing | None:
-        """Read and write until one of the two is done; how to close, or None when the client has."""
-        writing = _Writer(self._socket, self._transport, self._mode, opened.stream)
+
+class _Conversation:
+    """Reads and writes until one of the two is done, or the session is wanted elsewhere."""
+
+    def __init__(
+        self,
+        socket: AudioSocket,
+        transport: asyncio.Transport,
+        mode: Mode,
+        opened: Opened,
+        taken_over: asyncio.Event,
+    ) -> None:
+        self._socket = socket
+        self._stream = opened.link.stream
+        self._reading = _Reader(socket, mode, opened)
+        self._writing = _Writer(socket, transport, mode, self._stream)
+        self._taken_over = taken_over
+        self.may_return = True
+        """Whether the client may come back to the session: it has not left for good, nor been told of its end."""
+
+    async def run(self) -> Closing | None:
+        """How to close, or None when the client has."""
         async with asyncio.TaskGroup() as tasks:
-            reader = tasks.create_task(_Reader(self._socket, self._mode, opened).run())
-            writer = tasks.create_task(writing.run())
-            stalled = tasks.create_task(writing.stalled())
-            done, _ = await asyncio.wait((reader, writer, stalled), return_when=asyncio.FIRST_COMPLETED)
-            for task in (reader, writer, stalled):
+            reader = tasks.create_task(self._reading.run())
+            writer = tasks.create_task(self._writing.run())
+            stalled = tasks.create_task(self._writing.stalled())
+            taken = tasks.create_task(self._taken_over.wait())
+            done, _ = await asyncio.wait((reader, writer, stalled, taken), return_when=asyncio.FIRST_COMPLETED)
+            for task in (reader, writer, stalled, taken):
                 task.cancel()
+        if taken in done:
+            return TAKEN_OVER
         if writer in done:
-            return writer.result()
-        return NOT_READ if stalled in done else None
+            # What was lost with an outbox that overflowed cannot be told again.
+            closing = writer.result()
+            self.may_return = closing is None and self._socket.close_code != WSCloseCode.OK
+            return closing
+        if stalled in done:
+            return NOT_READ
+        self.may_return = self._socket.close_code != WSCloseCode.OK
+        return None
 
 
 class _Writer:
@@ -180,13 +246,14 @@ class _Writer:
 class _Reader:
     """Carries out what the client sends while the session is open."""
 
-    __slots__ = ("_first", "_ingest", "_max_message_bytes", "_mode", "_socket", "_stream")
+    __slots__ = ("_first", "_ingest", "_max_message_bytes", "_mode", "_socket", "_stream", "_unput")
 
     def __init__(self, socket: AudioSocket, mode: Mode, opened: Opened) -> None:
         self._socket = socket
         self._mode = mode
-        self._stream = opened.stream
-        self._ingest = opened.ingest
+        self._stream = opened.link.stream
+        self._ingest = opened.link.ingest
+        self._unput = opened.link.unput
         self._first = opened.first
         self._max_message_bytes = opened.max_message_bytes
 
@@ -210,6 +277,7 @@ class _Reader:
     async def _read_session(self) -> WSMessage | None:
         """Until the client closes (the message that says so) or has asked for the end (None)."""
         is_pcm = self._mode is Mode.JSON
+        await self._put(())
         message = self._first or await self._socket.receive()
         while True:
             if message.type is WSMsgType.BINARY and is_pcm:
@@ -229,11 +297,14 @@ class _Reader:
         stream = self._stream
         frame = self._ingest.usual_frame(data)
         if frame is not None and stream.put_now(frame):
+            stream.audio_bytes += len(data)
             return True
         if len(data) > DIRECT_BYTES or not stream.has_room(DIRECT_FRAMES) or stream.stopped_at is not None:
             return False
         try:
-            for frame in self._ingest.feed(data):
+            frames = self._ingest.feed(data)
+            stream.audio_bytes += len(data)
+            for frame in frames:
                 stream.put(frame)
         except AlfredVoiceError as error:
             stream.report(error)
@@ -253,6 +324,7 @@ class _Reader:
         except AlfredVoiceError as error:
             self._stream.report(error)
             return
+        self._stream.audio_bytes += len(data)
         await self._put(frames)
 
     async def _hear_long(self, data: bytes) -> None:
@@ -261,12 +333,17 @@ class _Reader:
             await asyncio.sleep(0)
 
     async def _put(self, frames: Iterable[Int16]) -> None:
-        """Put frames in, each when there is room for it."""
-        stream = self._stream
-        for frame in frames:
+        """Put frames in, each when there is room for it.
+
+        Those for which there is none wait in the session's link: they have been taken, and if the connection is lost
+        now the client will not send them again.
+        """
+        stream, unput = self._stream, self._unput
+        unput.extend(frames)
+        while unput:
             if not stream.has_room():
                 await stream.room()
-            stream.put(frame)
+            stream.put(unput.popleft())
 
     async def _obey(self, message: WSMessage) -> bool:
         """Carry out a message; True when it asked for the session's end."""

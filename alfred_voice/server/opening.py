@@ -16,31 +16,41 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType
 
 from alfred_voice.audio.ingest import Ingest
 from alfred_voice.audio.pcm import AudioFormat
-from alfred_voice.errors import AlfredVoiceError, MessageTooLarge, Overloaded, ProtocolError, UnexpectedMessage
+from alfred_voice.errors import (
+    AlfredVoiceError,
+    MalformedMessage,
+    MessageTooLarge,
+    Overloaded,
+    ProtocolError,
+    UnexpectedMessage,
+)
 from alfred_voice.events import ErrorRaised, Event, Pong
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.outbox import Numbered
-from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server import wire
 from alfred_voice.server.closing import TOO_BIG, Closing
+from alfred_voice.server.resumption import Link, Resumption
 from alfred_voice.server.wire import Mode
 from alfred_voice.session.settings import SessionSettings, wanted_events
 
 
 _log = logging.getLogger(__name__)
 
-_SETTINGS = ("session_id", "sample_rate", "channels", "encoding", "language", "partials", "turns", "engine")
+_SETTINGS = (
+    "session_id", "sample_rate", "channels", "encoding", "language", "partials", "turns", "engine", "resumable",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opened:
-    """The session is open."""
+    """There is a session: a new one, or one that its client has come back to."""
 
-    stream: Stream
-    ingest: Ingest
+    link: Link
     first: WSMessage | None
     """The message that opened it and is still to be carried out; None for a ``start``."""
     max_message_bytes: int
+    last_seq: int | None = None
+    """Of a client that has come back, the number of the last event that it got; -1 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +104,16 @@ def settings_of(start: wire.Start, defaults: wire.Start) -> SessionSettings:
 class Opening:
     """The connection's first messages; one per connection, done with when it answers :class:`Opened`."""
 
-    def __init__(self, coordinator: Coordinator, mode: Mode, defaults: wire.Start, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        resumption: Resumption,
+        mode: Mode,
+        defaults: wire.Start,
+        max_message_bytes: int,
+    ) -> None:
         self._coordinator = coordinator
+        self._resumption = resumption
         self._mode = mode
         self._defaults = defaults
         self._max_message_bytes = max_message_bytes
@@ -112,7 +130,7 @@ class Opening:
             self._refused |= wire.peek_type(message.data, self._mode) == wire.START_TYPE
             return self._tell_error(error)
         if isinstance(meant, wire.Start):
-            return self._open(meant, None)
+            return self._open(meant, None) if meant.resume_token is None else self._resume(meant, meant.resume_token)
         if not self._refused:
             return self._open(wire.Start(), message)
         return self._answer_refused(meant)
@@ -139,8 +157,9 @@ class Opening:
         try:
             settings = settings_of(start, self._defaults)
             ingest = Ingest(AudioFormat(settings.sample_rate, settings.channels, settings.encoding))
+            offer = self._resumption.offer() if settings.resumable else None
             stream = self._coordinator.open(
-                settings, "websocket", max_message_bytes=self._max_message_bytes, first_seq=self._seq
+                settings, "websocket", max_message_bytes=self._max_message_bytes, first_seq=self._seq, resume=offer
             )
         except Overloaded as error:
             return self._tell_error(error, Closing(WSCloseCode.TRY_AGAIN_LATER, error.code))
@@ -150,7 +169,23 @@ class Opening:
             return self._tell_error(error)
         if self._unheard:
             _log.info("audio_unheard", extra={"session": stream.session_id, "messages": self._unheard})
-        return Opened(stream, ingest, first, self._max_message_bytes)
+        link = Link(stream, ingest)
+        if offer is not None:
+            self._resumption.keep(link, offer)
+        return Opened(link, first, self._max_message_bytes)
+
+    def _resume(self, start: wire.Start, token: str) -> Outcome:
+        session_id = start.session_id or self._defaults.session_id or ""
+        last_seq = -1 if start.last_seq is None else start.last_seq
+        try:
+            if any(getattr(start, name) is not None for name in _SETTINGS if name != "session_id") or start.events:
+                raise MalformedMessage("start: expected only session_id and last_seq beside resume_token")
+            link = self._resumption.claim(session_id, token, last_seq)
+        except AlfredVoiceError as error:
+            # A client that cannot go on opens a new session, on this connection as well.
+            self._refused = True
+            return self._tell_error(error)
+        return Opened(link, None, self._max_message_bytes, last_seq)
 
     def _tell_error(self, error: AlfredVoiceError, closing: Closing | None = None) -> Told:
         return self._tell(ErrorRaised(error.code, str(error), closing is not None), closing)

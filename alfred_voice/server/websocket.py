@@ -15,6 +15,7 @@ from alfred_voice.server.audio_socket import AudioSocket
 from alfred_voice.server.connection import CLOSE_TIMEOUT_S, Connection
 from alfred_voice.server.opening import Opening
 from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.wire import Mode, shorten
 
 
@@ -26,7 +27,10 @@ _QUERY_FIELDS = ("session_id", "sample_rate", "encoding", "language", "engine")
 class WebSocketRoutes:
     """Admits clients and gives each its connection."""
 
-    def __init__(self, coordinator: Coordinator, admission: Admission, options: ServerOptions) -> None:
+    def __init__(
+        self, coordinator: Coordinator, admission: Admission, resumption: Resumption, options: ServerOptions
+    ) -> None:
+        self._resumption = resumption
         self._coordinator = coordinator
         self._admission = admission
         self._options = options
@@ -60,8 +64,9 @@ class WebSocketRoutes:
         transport = request.transport
         if transport is None:
             return socket  # gone between its request and our answer
-        opening = Opening(self._coordinator, mode, defaults, self._options.max_message_bytes)
-        connection = Connection(socket, transport, mode, opening)
+        resumption = self._resumption
+        opening = Opening(self._coordinator, resumption, mode, defaults, self._options.max_message_bytes)
+        connection = Connection(socket, transport, mode, opening, resumption)
         with self._admission.entered(connection):
             try:
                 await connection.run(self._coordinator.options.sessions.idle_timeout_s)

@@ -52,6 +52,9 @@ class Start(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", t
     partials: bool | None = None
     turns: bool | None = None
     engine: Name | None = None
+    resumable: bool | None = None
+    resume_token: Name | None = None
+    last_seq: Annotated[int, Meta(ge=-1, le=SAFE_INTEGER)] | None = None
 
 
 class Speak(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="speak"):
@@ -109,7 +112,7 @@ _TEXT_HEADING = msgspec.json.Decoder(_Heading)
 _MSGPACK = msgspec.msgpack.Decoder(Message)
 _MSGPACK_HEADING = msgspec.msgpack.Decoder(_Heading)
 
-_SPARSE = ("from_ms", "to_ms")
+_SPARSE = ("from_ms", "to_ms", "resume")
 """Fields that are left out where they have no value."""
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in EVENT_TYPES}
 

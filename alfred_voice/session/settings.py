@@ -36,6 +36,8 @@ class SessionSettings:
     turns: bool = True
     engine: str | None = None
     """Which recogniser; None for the configured one."""
+    resumable: bool = False
+    """Whether the session outlives its connection for a while."""
 
     def __post_init__(self) -> None:
         if not _SESSION_ID.fullmatch(self.session_id):

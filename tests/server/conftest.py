@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from alfred_voice.clock import SystemClock
 from alfred_voice.errors import AlfredVoiceError, SessionBusy, SessionEnded, UnknownSession
-from alfred_voice.events import EndReason, ErrorRaised, Event, Pong, SessionFinished, SessionStarted, SessionStats
+from alfred_voice.events import (
+    EndReason,
+    ErrorRaised,
+    Event,
+    Pong,
+    ResumeOffer,
+    SessionFinished,
+    SessionStarted,
+    SessionStats,
+)
 from alfred_voice.models.engine import Engines
 from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn, ScriptedVad
 from alfred_voice.pipeline.coordinator import Coordinator
@@ -28,6 +37,13 @@ from alfred_voice.session.settings import SessionSettings
 
 
 SAMPLE_RATE = 16_000
+
+
+class DoorServer(TestServer):
+    """A server for tests that treats a client's leaving as the daemon does: handlers are not cancelled for it."""
+
+    async def _make_runner(self, **kwargs: Any) -> web.AppRunner:
+        return web.AppRunner(self.app, **(kwargs | {"handler_cancellation": False}))
 
 
 @dataclass(eq=False)
@@ -63,7 +79,7 @@ async def make_door() -> AsyncIterator[MakeDoor]:
         coordinator = Coordinator(lambda: engines, pipeline or CoordinatorOptions(), SystemClock(), Metrics("0"))
         if started:
             await coordinator.start()
-        client = TestClient(TestServer(make_application(coordinator, server or ServerOptions())))
+        client = TestClient(DoorServer(make_application(coordinator, server or ServerOptions())))
         await client.start_server()
         door = Door(client, coordinator, tts)
         opened.append(door)
@@ -120,9 +136,11 @@ class PlayedStream:
         self.asked: list[tuple[Any, ...]] = []
         self.ended = False
         self.is_abandoned = False
+        self.is_attached = False
         self.free = asyncio.Event()
         self.free.set()
         self.refusal: AlfredVoiceError | None = None
+        self.audio_bytes = 0
         self._finished = asyncio.Event()
         self._stopping = False
 
@@ -189,6 +207,9 @@ class PlayedStream:
     def take_now(self) -> list[Numbered | SpeechAudio]:
         return self.outbox.take_now()
 
+    def attach(self) -> None:
+        self.is_attached = True
+
     def abandon(self) -> None:
         self.is_abandoned = True
         self.ended = self._stopping = True
@@ -240,7 +261,13 @@ class PlayedCoordinator:
             raise self.refusal
 
     def open(
-        self, settings: SessionSettings, transport: str, *, max_message_bytes: int, first_seq: int = 0
+        self,
+        settings: SessionSettings,
+        transport: str,
+        *,
+        max_message_bytes: int,
+        first_seq: int = 0,
+        resume: ResumeOffer | None = None,
     ) -> PlayedStream:
         self.admit()
         if self.open_refusal is not None:
@@ -298,7 +325,7 @@ async def make_played_door(played: PlayedCoordinator) -> AsyncIterator[MakePlaye
 
     async def make(server: ServerOptions | None = None) -> PlayedDoor:
         application = make_application(cast("Coordinator", played), server or ServerOptions())
-        client = TestClient(TestServer(application))
+        client = TestClient(DoorServer(application))
         await client.start_server()
         opened.append(PlayedDoor(client, played))
         return opened[-1]

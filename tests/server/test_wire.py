@@ -24,6 +24,8 @@ from alfred_voice.server.wire import Mode
 # The table "What the daemon sends" of the protocol's page, letter by letter.
 TABLE = {
     "sessionStarted": "sample_rate encoding engines limits",
+    "sessionResumed": "audio_bytes",
+    "audioAcknowledged": "audio_bytes",
     "speechStart": "at_ms probability",
     "speechEnd": "at_ms duration_ms",
     "partialTranscription": "utterance text stable_text start_ms end_ms",
@@ -58,6 +60,8 @@ EXAMPLES: list[tuple[Event, dict[str, Any]]] = [
         events.SessionStarted(16000, "pcm_s16le", {"vad": "silero"}, {"queue_ms": 10000}),
         {"sample_rate": 16000, "encoding": "pcm_s16le", "engines": {"vad": "silero"}, "limits": {"queue_ms": 10000}},
     ),
+    (events.SessionResumed(64_000), {"audio_bytes": 64_000}),
+    (events.AudioAcknowledged(640), {"audio_bytes": 640}),
     (events.SpeechStarted(320.0, 0.87654321), {"at_ms": 320.0, "probability": 0.8765}),
     (events.SpeechEnded(1000.04, 680.06), {"at_ms": 1000.0, "duration_ms": 680.1}),
     (
@@ -129,6 +133,13 @@ EXAMPLES: list[tuple[Event, dict[str, Any]]] = [
 ]
 
 READERS: dict[Mode, Callable[[bytes], Any]] = {Mode.JSON: json.loads, Mode.MSGPACK: msgpack.unpackb}
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_session_that_can_be_resumed_says_how(mode: Mode) -> None:
+    event = events.SessionStarted(16_000, "pcm_s16le", {}, {}, events.ResumeOffer("secret", 30.0))
+    read = READERS[mode](wire.encode(Numbered(0, event), "call-1", mode))
+    assert read["resume"] == {"token": "secret", "grace_s": 30.0}
 
 
 @pytest.mark.parametrize("mode", list(Mode))
