@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 from collections.abc import Sequence
 from typing import cast
 
@@ -21,15 +22,26 @@ from alfred_voice.clock import Clock
 
 
 _SWITCHING = 101
+_RETRY_AFTER = re.compile(rb"(?i)\r\nretry-after: *(\d+)\r\n")
 _HEAD_END = b"\r\n\r\n"
 _MASK_BYTES = 4
 _QUOTED_CHARS = 300
 
 
 class CallRefused(BenchmarkFailed):
-    """The daemon does not take this many sessions."""
+    """The daemon does not take this many sessions.
+
+    Attributes:
+        status: the HTTP status, or ``error`` where it was told otherwise.
+        retry_after_s: when to come again, where that was told.
+    """
 
     code = "call_refused"
+
+    def __init__(self, message: str, status: str = "error", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class Caller(asyncio.Protocol):
@@ -106,6 +118,10 @@ class Caller(asyncio.Protocol):
                 data = self._upgrade(data)
             for opcode, payload in self._frames.feed(data):
                 self._receive(opcode, payload, now)
+        except CallRefused as exc:
+            if not self.started.done():
+                self.started.set_exception(exc)
+            self._fail(str(exc))
         except (BenchmarkFailed, msgspec.DecodeError) as exc:
             self._fail(str(exc))
 
@@ -127,7 +143,7 @@ class Caller(asyncio.Protocol):
             return b""
         status = head[:end].split(b" ", 2)[1:2]
         if status != [str(_SWITCHING).encode()]:
-            raise CallRefused(f"the daemon answered {head[:_QUOTED_CHARS].decode(errors='replace')!r}")
+            raise _refusal(head, b"".join(status).decode(errors="replace"))
         self._head = None
         self._send(TEXT, self._start)
         return head[end + len(_HEAD_END) :]
@@ -153,3 +169,9 @@ class Caller(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         self.journal.lost = reason
         self.abort()
+
+
+def _refusal(head: bytes, status: str) -> CallRefused:
+    found = _RETRY_AFTER.search(head)
+    message = f"the daemon answered {head[:_QUOTED_CHARS].decode(errors='replace')!r}"
+    return CallRefused(message, status, float(found[1]) if found else None)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from alfred_voice.clock import Clock
 from alfred_voice.pipeline.backpressure import LoadParts
 from alfred_voice.pipeline.dispatch import Dispatch
@@ -25,6 +27,8 @@ LOOP_LIMIT_S = 0.1
 LOOP_GRAIN_S = 0.002
 """By so much a timer is late when nothing is to be done: its clock has milliseconds, and the system wakes us when it
 can."""
+NEWEST_LAGS = 600
+"""Lags from which their 99th percentile is drawn: a minute's."""
 LOOP_SMOOTHING = 0.2
 """Weight of the newest lag."""
 MEMORY_EVERY_S = 0.5
@@ -62,6 +66,7 @@ class LoadMeter:
         self.memory_mb = memory.resident_mb()
         self._memory_at = float("-inf")
         self._lag_s = 0.0
+        self._lags_s: deque[float] = deque(maxlen=NEWEST_LAGS)
         self.frames_queued = 0
         """Frames waiting, all sessions."""
         self._history: deque[Totals] = deque((Totals(self.started_at),))
@@ -83,6 +88,7 @@ class LoadMeter:
             return self.parts
         if now - self._memory_at >= MEMORY_EVERY_S:
             self._memory_at, self.memory_mb = now, self._memory.resident_mb()
+        self._lags_s.append(lag_s)
         # A single late turn, however late, is no load; a loop that is late again and again is.
         lag_s = min(max(0.0, lag_s - LOOP_GRAIN_S), 2 * LOOP_LIMIT_S)
         self._lag_s += (lag_s - self._lag_s) * LOOP_SMOOTHING
@@ -164,7 +170,8 @@ class LoadMeter:
     def describe(self) -> dict[str, float]:
         """The parts as JSON."""
         return {name: round(value, 4) for name, value in asdict(self.parts).items()} | {
-            "event_loop_lag_ms": round(self._lag_s * 1000, 2)
+            "event_loop_lag_ms": round(self._lag_s * 1000, 2),
+            "event_loop_lag_p99_ms": round(float(np.percentile(self._lags_s or [0.0], 99)) * 1000, 2),
         }
 
     def _publish(self, dispatch: Dispatch, now: float) -> None:

@@ -280,4 +280,4 @@ def test_the_figures_are_there_for_operators(bench: Bench, turn_job: Make) -> No
     assert bench.gauge("alfred_audio_queue_frames") == 7
     assert bench.gauge("alfred_lane_queue_age_seconds", lane="turn") == pytest.approx(0.5)
     assert bench.gauge("alfred_lane_queue_age_seconds", lane="stt") == 0.0
-    assert set(bench.meter.describe()) == {*asdict(LoadParts()), "event_loop_lag_ms"}
+    assert set(bench.meter.describe()) == {*asdict(LoadParts()), "event_loop_lag_ms", "event_loop_lag_p99_ms"}
