@@ -28,7 +28,7 @@ class Figures:
     memory_optimisations: int
     backpressure_events: int
     has_failed: bool = False
-    """An engine is gone for good."""
+    """An engine is gone: it could not be loaded, or has failed and could not be started again yet."""
 
 
 def health_of(figures: Figures, options: CoordinatorOptions) -> str:

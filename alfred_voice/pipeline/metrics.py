@@ -109,6 +109,11 @@ class LaneMetrics:
         self.jobs = 0
         self.batches = 0
         self.failures = 0
+        self.restarts = 0
+        self.rows_failed = 0
+        self.timeouts = 0
+        self.state = "up"
+        """``restarting`` while the engine is made anew, ``down`` when the first attempt has failed."""
         self.busy_s = 0.0
         self.batch_sizes = Recent()
         self.waits_ms = Recent()
@@ -117,6 +122,9 @@ class LaneMetrics:
         self._batch_seconds = metrics.lane_batch_seconds.labels(name)
         self._wait_seconds = metrics.lane_wait_seconds.labels(name)
         self._failures = metrics.lane_failures.labels(name)
+        self._restarts = metrics.lane_restarts.labels(name)
+        self._rows_failed = metrics.lane_rows_failed.labels(name)
+        self._timeouts = metrics.lane_timeouts.labels(name)
 
     def record_batch(self, size: int, seconds: float, waited_s: float) -> None:
         """Note a batch that the engine has answered: its size, its time, and how long its oldest job had waited."""
@@ -136,12 +144,32 @@ class LaneMetrics:
         self._failures.inc(jobs)
         self._metrics.failed_requests += jobs
 
+    def record_rows_failed(self, rows: int) -> None:
+        """Note jobs that the engine could not bear, though it answered others."""
+        self.rows_failed += rows
+        self._rows_failed.inc(rows)
+
+    def record_restart(self) -> None:
+        """Note that the engine has been made anew."""
+        self.state = "up"
+        self.restarts += 1
+        self._restarts.inc()
+
+    def record_timeout(self) -> None:
+        """Note a call of the engine that was given up."""
+        self.timeouts += 1
+        self._timeouts.inc()
+
     def describe(self) -> dict[str, object]:
         """The figures as JSON."""
         return {
             "jobs": self.jobs,
             "batches": self.batches,
             "failures": self.failures,
+            "state": self.state,
+            "restarts": self.restarts,
+            "rows_failed": self.rows_failed,
+            "timeouts": self.timeouts,
             "busy_s": round(self.busy_s, 3),
             "batch_size": self.batch_sizes.summary(),
             "wait_ms": self.waits_ms.summary(),
@@ -210,6 +238,15 @@ class Metrics:
         )
         self.lane_failures = Counter(
             "alfred_lane_failures", "Jobs that an engine could not answer", ["lane"], registry=registry
+        )
+        self.lane_restarts = Counter(
+            "alfred_lane_restarts", "Engines made anew after they had failed", ["lane"], registry=registry
+        )
+        self.lane_rows_failed = Counter(
+            "alfred_lane_rows_failed", "Jobs that failed alone while others went well", ["lane"], registry=registry
+        )
+        self.lane_timeouts = Counter(
+            "alfred_lane_timeouts", "Calls of an engine that were given up", ["lane"], registry=registry
         )
         self.requests = 0
         self.failed_requests = 0

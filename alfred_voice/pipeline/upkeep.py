@@ -191,5 +191,5 @@ class Upkeep:
             sessions_cleaned=metrics.sessions_cleaned,
             memory_optimisations=metrics.memory_optimisations,
             backpressure_events=metrics.backpressure_events,
-            has_failed=has_failed,
+            has_failed=has_failed or (self._dispatch is not None and "down" in self._dispatch.states.values()),
         )

@@ -99,6 +99,7 @@ class Speaker:
 
     row: int = 0
     ended: bool = False
+    session_id: str = "one"
 
 
 @pytest.fixture

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from alfred_voice.clock import SystemClock
 from alfred_voice.errors import Draining, EngineFailure, SpeechError, UnknownVoice, UnusableText
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.scripted import ScriptedTts
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import TtsOptions
 from alfred_voice.pipeline.synthesiser import Synthesiser
 
@@ -60,7 +62,8 @@ def gated() -> GatedTts:
 
 
 def over(engine: ScriptedTts, cache_bytes: int = 0) -> Synthesiser:
-    return Synthesiser(PhraseCache(engine, cache_bytes), TtsOptions(max_chars=200))
+    figures = LaneMetrics("tts", Metrics("1.2.3"))
+    return Synthesiser(PhraseCache(engine, cache_bytes), TtsOptions(max_chars=200), SystemClock(), figures)
 
 
 @pytest.fixture
