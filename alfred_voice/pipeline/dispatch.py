@@ -12,7 +12,8 @@ from alfred_voice.errors import AlfredVoiceError, EngineFailure
 from alfred_voice.models.engine import STT_LANE_PREFIX, Engines, SttEngine
 from alfred_voice.pipeline.engine_call import Work
 from alfred_voice.pipeline.engine_work import DetectWork, JudgeWork, TranscribeWork
-from alfred_voice.pipeline.lane import Lane, LaneOptions
+from alfred_voice.pipeline.lane import Lane
+from alfred_voice.pipeline.lane_options import LaneOptions
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import PipelineOptions
 from alfred_voice.pipeline.stream import Stream

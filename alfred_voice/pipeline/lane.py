@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -19,6 +18,15 @@ from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFault
 from alfred_voice.models.engine import Closing
 from alfred_voice.pipeline.engine_call import Work, close_aside, given, outcome_of
 from alfred_voice.pipeline.engine_thread import EngineThread
+from alfred_voice.pipeline.lane_options import (
+    DOWN_PATIENCE_S,
+    EXPIRY_TICK_S,
+    FAILURES_IN_A_ROW,
+    MOST_ENGINES,
+    MOST_HANGS,
+    PATIENCE_S,
+    LaneOptions,
+)
 from alfred_voice.pipeline.metrics import LaneMetrics
 from alfred_voice.pipeline.rebuild import Rebuild
 from alfred_voice.pipeline.trial import Settled, Trial, blamed
@@ -33,36 +41,6 @@ log = logging.getLogger(__name__)
 
 CLOSE_WITHIN_S = 5.0
 """How long a batch that runs may hold up the end."""
-FAILURES_IN_A_ROW = 3
-"""Rows of as many sessions blamed with no answer in between are the engine's fault after all: two sessions may well
-send what it cannot bear at the same time, three hardly do."""
-MOST_ENGINES = 3
-"""A job that as many engines in a row have failed at gets an error: the next one would hardly do better."""
-MOST_HANGS = 2
-"""A job that has hung alone is tried once more, as the machine may have been at fault; each time costs the lane the
-whole time limit."""
-DOWN_PATIENCE_S = 20.0
-"""How long a job waits for an engine that is being made anew: loading takes seconds, and a client that has stopped
-waits a minute for its final (``STOP_PATIENCE_S``), of which a batch that hung has taken half."""
-PATIENCE_S = 5.0
-"""On top of the longest that an engine says it may take."""
-EXPIRY_TICK_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class LaneOptions:
-    """What is special about a lane."""
-
-    threaded: bool = True
-    """False for an engine whose batch takes a millisecond or two of many short steps: it runs on the loop itself. In
-    a thread each of its steps would have to wait for the interpreter's lock, which the loop holds most of the time
-    when it is busy: with 500 sessions a batch took 200 ms instead of 5. Nobody can interrupt it there, so it has no
-    time limit."""
-    timeout_s: float = 30.0
-    """After this a call of the engine is given up."""
-    build: Callable[[], Any] | None = None
-    """Makes the engine anew, in any thread; None for one that is used again as it is."""
-
 
 _USUAL = LaneOptions()
 
@@ -217,8 +195,10 @@ class Lane(Generic[R, A]):
         if self._trial is None:
             self._trial = Trial([self._batch])
             self._trial.next()
-        if len(self._asked) > 1 and isinstance(outcome, Exception):
-            log.warning("batch_divided", extra={"lane": self.name, "batch": len(self._asked), "error": str(outcome)})
+            if len(self._batch) > 1:
+                log.warning(
+                    "batch_divided", extra={"lane": self.name, "batch": len(self._batch), "error": str(outcome)}
+                )
         self._settle(self._trial.receive(self._asked, outcome))
         following = self._trial.next()
         if following is None:
@@ -306,6 +286,8 @@ class Lane(Generic[R, A]):
         self._failed_at = self._clock.now()
         self._metrics.state = "restarting"
         self._blamed_streams = set()
+        # What was raised knows where, and so would keep the engine.
+        self._trial = None
         build = self._give_back()
         self._rebuild = Rebuild(self.name, build, self._on_built, self._on_not_built, self._restarts)
         self._restarts += 1

@@ -17,7 +17,7 @@ from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.sentences import split_sentences
 from alfred_voice.pipeline.engine_call import close_aside, given
 from alfred_voice.pipeline.engine_thread import EngineThread
-from alfred_voice.pipeline.lane import DOWN_PATIENCE_S, EXPIRY_TICK_S, FAILURES_IN_A_ROW
+from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S, EXPIRY_TICK_S, FAILURES_IN_A_ROW
 from alfred_voice.pipeline.metrics import LaneMetrics
 from alfred_voice.pipeline.options import TtsOptions
 from alfred_voice.pipeline.rebuild import Rebuild

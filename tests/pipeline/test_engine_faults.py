@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,14 +15,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from alfred_voice.clock import ManualClock
+from alfred_voice.clock import ManualClock, SystemClock
 from alfred_voice.errors import ModelMissing
 from alfred_voice.events import ErrorRaised, FinalTranscription, SessionFinished, SessionStarted, SpeechStarted
-from alfred_voice.models.engine import Clip, Float32
-from alfred_voice.models.scripted import ScriptedStt, ScriptedTurn, ScriptedVad, ScriptedVadStates
-from alfred_voice.pipeline.lane import DOWN_PATIENCE_S
+from alfred_voice.models.engine import Clip, Engines, Float32
+from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn, ScriptedVad, ScriptedVadStates
+from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S
+from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions, PipelineOptions
 from alfred_voice.results import Transcript
+from alfred_voice.session.settings import SessionSettings
 from tests.faults import Fault, FaultyStt, FaultyTurn, FaultyVad, Switch, marked
 
 
@@ -179,6 +184,38 @@ async def test_a_final_waits_for_an_engine_that_is_down_up_to_a_limit(
     assert ended.one(FinalTranscription).text == ""
     assert (ended.one(ErrorRaised).code, ended.one(ErrorRaised).fatal) == ("engine_down", False)
     assert ended.one(SessionFinished).reason == "stop"
+
+
+async def test_the_engine_that_has_failed_is_gone_before_the_next_one_is_built(
+    options: CoordinatorOptions, heard: HeardOf, spoken: Spoken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may not be memory for two."""
+    # A test run keeps what is logged, and so what was raised, and so where.
+    monkeypatch.setattr("alfred_voice.pipeline.lane.log.disabled", True)
+    made: list[weakref.ref[Any]] = []
+    alive: list[int] = []
+
+    class Fails(ScriptedStt):
+        def transcribe(self, clips: Sequence[Clip]) -> list[Transcript]:
+            raise ZeroDivisionError("always")
+
+    def load() -> Engines:
+        stt = Fails()
+        made.append(weakref.ref(stt))
+        return Engines(ScriptedVad(), stt, ScriptedTurn(), ScriptedTts(), builders={"stt": build})
+
+    def build() -> Any:
+        gc.collect()
+        alive.append(sum(ref() is not None for ref in made))
+        return ScriptedStt(("turn on the lamp",))
+
+    coordinator = Coordinator(load, options, SystemClock(), Metrics("1.2.3"))
+    await coordinator.start()
+    stream = coordinator.open(SessionSettings("s", partials=False), "websocket", max_message_bytes=1000)
+    say(stream, spoken(*PHRASE))
+    assert (await heard(stream).to_the_end()).one(FinalTranscription).text == "turn on the lamp"
+    assert alive == [0]
+    await coordinator.close()
 
 
 @pytest.mark.parametrize("kind", ["stt", "turn"])

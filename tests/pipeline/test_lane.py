@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from alfred_voice.clock import ManualClock
+from alfred_voice.clock import ManualClock, SystemClock
 from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFailure, EngineFault, ModelMissing, RowFailure
-from alfred_voice.pipeline.lane import DOWN_PATIENCE_S, FAILURES_IN_A_ROW, Lane, LaneOptions
+from alfred_voice.pipeline.lane import Lane
+from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S, FAILURES_IN_A_ROW, LaneOptions
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.trial import PartlyAnswered
 from alfred_voice.pipeline.work import DetectQueue, Job
@@ -396,6 +397,38 @@ async def test_one_bad_row_is_found_by_halving_and_costs_the_others_few_calls(
     assert (bench.figures.rows_failed, bench.figures.failures, bench.figures.restarts) == (1, 1, 0)
     assert (bench.figures.jobs, bench.figures.batches) == (size, 1)
     assert bench.forgotten == [bad]
+
+
+@pytest.mark.parametrize("size", [4, 16])
+async def test_what_a_bad_row_costs_the_others_is_shown(
+    wide: Callable[..., Bench], detect_job: Make, speaker: Callable[..., Any], eventually: Eventually, size: int
+) -> None:
+    """With a recogniser's prices: 20 ms for a call and 5 ms for each row. Only what cannot vary is asserted."""
+
+    class Priced(Asked):
+        def __call__(self, jobs: Sequence[Job[DetectRequest]]) -> list[int]:
+            answers = super().__call__(jobs)
+            SystemClock().sleep(0.02 + 0.005 * len(jobs))
+            return answers
+
+    times: dict[bool, list[float]] = {}
+    for is_disturbed in (False, True):
+        bench = wide()
+        bench.lane.replace(partial(Priced, bench), Engine(1))
+        if is_disturbed:
+            bench.poisoned[size // 2] = ValueError("cannot bear it")
+        came: list[float] = []
+        begun = SystemClock().now()
+        bench.lane._deliver = lambda jobs, answers, begun=begun, came=came: came.extend(  # type: ignore[misc]
+            SystemClock().now() - begun for _ in jobs
+        )
+        fill(bench, detect_job, speaker, range(size))
+        await eventually(lambda came=came: len(came) == size)  # type: ignore[misc]
+        times[is_disturbed] = came
+    mean_ms = {is_disturbed: 1000 * sum(came) / size for is_disturbed, came in times.items()}
+    print(f"{size} rows: {mean_ms[False]:.0f} ms, one bad: {mean_ms[True]:.0f} ms on average, "  # noqa: T201
+          f"{1000 * times[True][-2]:.0f} ms for the last of the others")  # fmt: skip
+    assert times[True] == sorted(times[True])
 
 
 async def test_half_of_the_others_have_their_answer_after_three_calls(

@@ -24,7 +24,7 @@ from alfred_voice.errors import (
 )
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.scripted import ScriptedTts
-from alfred_voice.pipeline.lane import DOWN_PATIENCE_S
+from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import TtsOptions
 from alfred_voice.pipeline.synthesiser import Synthesiser
