@@ -7,16 +7,17 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alfred_voice import __version__
 from alfred_voice.clock import Clock, SystemClock
 from alfred_voice.config import Config
 from alfred_voice.errors import ConfigError, ModelError
-from alfred_voice.models.engine import Engines, TtsEngine, TurnEngine, VadEngine
+from alfred_voice.models.engine import STT_LANE_PREFIX, Engines, TtsEngine, TurnEngine, VadEngine
 from alfred_voice.models.store import Store, models_folder
 from alfred_voice.recognisers import build_more_stt, build_stt, chosen
 
@@ -136,9 +137,25 @@ def build_engines(config: Config, store: Store) -> Engines:
         more_stt = pool.submit(build_more_stt, config, store)
         turn = pool.submit(build_turn, config, store)
         tts = pool.submit(build_tts, config)
-        engines = Engines(vad.result(), stt.result(), turn.result(), tts.result(), more_stt.result())
+        more = more_stt.result()
+        builders = engine_builders(config, store, tuple(more))
+        engines = Engines(vad.result(), stt.result(), turn.result(), tts.result(), more, builders)
     engines.tts.check(config.tts.voice, config.tts.speed)
     return engines
+
+
+def engine_builders(config: Config, store: Store, more_stt: Sequence[str]) -> dict[str, Callable[[], Any]]:
+    """What makes each engine anew after it has failed, by its lane; ``more_stt`` are names of further recognisers."""
+    more = {
+        f"{STT_LANE_PREFIX}{name}": partial(build_stt, config, store, name, "stt.more_engines") for name in more_stt
+    }
+    return {
+        "vad": partial(build_vad, config, store),
+        "stt": partial(build_stt, config, store),
+        "turn": partial(build_turn, config, store),
+        "tts": partial(build_tts, config),
+        **more,
+    }
 
 
 def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock: Clock) -> Coordinator:
@@ -160,12 +177,17 @@ def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock
     return Coordinator(load_engines, options, clock, Metrics(__version__))
 
 
-def serve(config: Config, on_ready: Callable[[str], None]) -> int:
+def serve(
+    config: Config,
+    on_ready: Callable[[str], None],
+    load_engines: Callable[[Config, Store], Engines] = build_engines,
+) -> int:
     """Run the daemon until SIGTERM or SIGINT.
 
     Args:
         config: what to run.
         on_ready: called with the daemon's address when it takes sessions.
+        load_engines: builds the engines, in a thread.
 
     Returns:
         The process's exit code.
@@ -174,19 +196,21 @@ def serve(config: Config, on_ready: Callable[[str], None]) -> int:
 
     Memory().tune()
     try:
-        return _run(_serve(config, on_ready))
+        return _run(_serve(config, on_ready, load_engines))
     finally:
         for number in SIGNALS:
             # The process is about to end by itself, with its own exit code.
             signal.signal(number, signal.SIG_IGN)
 
 
-async def _serve(config: Config, on_ready: Callable[[str], None]) -> int:
+async def _serve(
+    config: Config, on_ready: Callable[[str], None], load_engines: Callable[[Config, Store], Engines]
+) -> int:
     # The pipeline and the door take a third of a second to import: commands that only want an engine do without.
     from alfred_voice.server.application import Server, make_application
 
     store = open_store(config)
-    coordinator = build_coordinator(config, lambda: build_engines(config, store), SystemClock())
+    coordinator = build_coordinator(config, lambda: load_engines(config, store), SystemClock())
     server = Server(make_application(coordinator, config.server, _recording_worker(config)))
     stop = asyncio.Event()
     _stop_on_signals(stop)

@@ -16,6 +16,11 @@
     * :exc:`ModelFetchFailed`: no source could deliver a file.
     * :exc:`EngineFailure`: a model raised, or answered nonsense, while running.
 
+      * :exc:`EngineFault`: what computes the model failed, or computed what is no number.
+      * :exc:`OutOfMemory`
+      * :exc:`RowFailure`: one question that the engine cannot bear, though it answers others.
+      * :exc:`EngineDown`: the engine has failed and could not be started again yet.
+
   * :exc:`SpeechError`: a text cannot be spoken as asked.
 
     * :exc:`UnknownVoice`
@@ -127,6 +132,25 @@ class EngineFailure(ModelError):
     """A model raised, or answered nonsense, while it ran."""
 
     code = "engine_failure"
+
+
+class EngineFault(EngineFailure):
+    """What computes the model failed, or computed what is no number: another try, or a fresh engine, may help."""
+
+    code = "engine_fault"
+
+
+class RowFailure(EngineFailure):
+    """The engine raised, or answered nonsense, to one question, though it answers others."""
+
+    code = "row_failure"
+
+
+class EngineDown(EngineFailure):
+    """The engine has failed and has not been started again in time; later it may be there."""
+
+    code = "engine_down"
+    fault = Fault.MACHINE
 
 
 class OutOfMemory(EngineFailure):

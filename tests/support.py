@@ -98,19 +98,25 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running_daemon(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[Daemon]:
+def running_daemon(
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    command: Sequence[str] = ("-m", "alfred_voice", "serve"),
+) -> Iterator[Daemon]:
     """The real daemon on a free port, ready; SIGTERM at the end must make it leave with exit code 0.
 
     Args:
         folder: where it runs and writes its log.
         arguments: further ones of ``serve``.
         env: further environment variables.
+        command: what the interpreter runs; takes ``--port`` and ``arguments``.
     """
     port = free_port()
     log = folder / "daemon.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "alfred_voice", "serve", "--port", str(port), *arguments],
+            [sys.executable, *command, "--port", str(port), *arguments],
             stdout=output,
             stderr=output,
             cwd=folder,
@@ -136,6 +142,13 @@ def wait_until_ready(daemon: Daemon) -> None:
         assert daemon.process.poll() is None, f"the daemon left with {daemon.process.poll()}:\n{daemon.log_tail()}"
         assert time.monotonic() < deadline, f"not ready within {READY_WITHIN_S} s:\n{daemon.log_tail()}"
         time.sleep(0.05)
+
+
+def metrics_of(daemon: Daemon) -> dict[str, Any]:
+    """What ``/metrics`` answers in JSON."""
+    with urllib.request.urlopen(f"{daemon.base}/metrics", timeout=5) as response:  # noqa: S310 - our own http address
+        answer: dict[str, Any] = json.load(response)
+        return answer
 
 
 def wait_until_calm(daemon: Daemon) -> None:

@@ -34,6 +34,19 @@ def test_scripted_engines_are_built_by_name_and_need_no_models(tmp_path: Path) -
     assert engines.names == dict.fromkeys(("vad", "stt", "turn", "tts"), "scripted")
 
 
+def test_each_engine_can_be_built_anew_under_the_name_of_its_lane(tmp_path: Path) -> None:
+    sets = [*SCRIPTED, "tts.voice=en-us", "stt.more_engines=scripted"]
+    engines = app.build_engines(configured(*sets), Store(tmp_path))
+    assert set(engines.builders) == {"vad", "stt", "turn", "tts"}
+
+    builders = app.engine_builders(configured(*sets), Store(tmp_path), ("scripted",))
+    assert set(builders) == {"vad", "stt", "stt-scripted", "turn", "tts"}
+    built = {lane: build() for lane, build in builders.items()}
+    assert [engine.name for engine in built.values()] == ["scripted"] * 5
+    assert isinstance(built["stt-scripted"], type(engines.stt))
+    assert built["stt"] is not engines.stt
+
+
 @pytest.mark.models
 def test_the_default_engines_are_the_real_ones(models: Store) -> None:
     engines = app.build_engines(configured(), models)

@@ -7,7 +7,7 @@ lane's). It raises :exc:`alfred_voice.errors.EngineFailure` when it cannot answe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -47,6 +47,8 @@ class VadEngine(Protocol):
 
         Returns:
             float32, shape (len(rows),): probability of speech.
+
+        When it raises, the state of no row has moved on; a row may have been made fresh.
         """
         ...
 
@@ -126,6 +128,15 @@ class Closing(Protocol):
         ...
 
 
+@runtime_checkable
+class Patient(Protocol):
+    """What an engine offers beside, that waits for others, and not for ever."""
+
+    def longest_s(self, clips: int) -> float:
+        """How long a call with so many may take by its own rules; then it gives an answer or an error."""
+        ...
+
+
 class TurnEngine(Protocol):
     """Tells from the sound of a turn so far whether the speaker has finished."""
 
@@ -178,13 +189,45 @@ class Engines:
     tts: TtsEngine
     more_stt: Mapping[str, SttEngine] = field(default_factory=dict)
     """Those that a session may ask for in place of :attr:`stt`, by the name that it asks with."""
+    builders: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    """What makes an engine anew after it has failed, by its lane: ``vad``, ``stt``, ``stt-whisper``, ``turn``,
+    ``tts``. An engine without one is used again as it is. Called from any thread."""
 
     @property
     def names(self) -> dict[str, str]:
         """Kind -> the engine's name."""
-        return self.names_for(None)
+        return self.roll.names_for(None)
+
+    @property
+    def roll(self) -> EngineRoll:
+        """Who they are, without the engines themselves."""
+        more = {name: engine.name for name, engine in self.more_stt.items()}
+        return EngineRoll(self.vad.name, self.stt.name, self.turn.name, self.tts.name, more)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRoll:
+    """The names of the engines that are there. Holds none of them: one that is made anew must be let go of first."""
+
+    vad: str
+    stt: str
+    turn: str
+    tts: str
+    more_stt: Mapping[str, str]
+    """The name that a session asks with -> the engine's name."""
 
     def names_for(self, engine: str | None) -> dict[str, str]:
         """Kind -> the engine's name, for a session that asks for that recogniser."""
         stt = self.more_stt.get(engine or "", self.stt)
-        return {"vad": self.vad.name, "stt": stt.name, "turn": self.turn.name, "tts": self.tts.name}
+        return {"vad": self.vad, "stt": stt, "turn": self.turn, "tts": self.tts}
+
+    def with_name(self, lane: str, name: str) -> EngineRoll:
+        """The same but for the engine of one lane."""
+        if lane.startswith(STT_LANE_PREFIX):
+            return replace(self, more_stt={**self.more_stt, lane.removeprefix(STT_LANE_PREFIX): name})
+        known = {"vad": self.vad, "stt": self.stt, "turn": self.turn, "tts": self.tts} | {lane: name}
+        return EngineRoll(**known, more_stt=self.more_stt)
+
+
+STT_LANE_PREFIX = "stt-"
+"""Before the name that a session asks with: the lane of one more recogniser."""

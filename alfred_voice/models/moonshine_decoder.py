@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alfred_voice.errors import EngineFailure
+from alfred_voice.errors import EngineFailure, EngineFault
 from alfred_voice.models.decoder_batch import DecoderBatch, Heard
 from alfred_voice.models.onnx import Session
 from alfred_voice.models.repetition import loop_end
@@ -168,7 +168,7 @@ class GreedyDecoder:
         feeds = self._feeds(batch, fresh, wide, wanted or [0])
         best, log_probabilities, *batch.past = self._session.run(feeds, self._outputs)
         if not np.isfinite(log_probabilities).all():
-            raise EngineFailure("The decoder answered logits that are not numbers")
+            raise EngineFault("The decoder answered logits that are not numbers")
         tokens, sure = best.tolist(), log_probabilities.tolist()
         at = 0
         for row, places in zip(batch.rows, asked, strict=True):

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
-from alfred_voice.errors import EngineFailure, ModelCorrupt, ModelMissing, OutOfMemory
+from alfred_voice.errors import EngineFault, ModelCorrupt, ModelMissing, OutOfMemory
 
 
 log = logging.getLogger(__name__)
@@ -50,14 +50,14 @@ class Session:
 
         Raises:
             OutOfMemory: there was not enough for these inputs.
-            EngineFailure: ONNX Runtime refused the inputs or failed while it ran.
+            EngineFault: ONNX Runtime refused the inputs or failed while it ran.
         """
         try:
             answers = self._session.run(None if outputs is None else list(outputs), dict(feeds))
         except Exception as exc:  # the runtime's exceptions share no other root
             said = str(exc).lower()
             is_memory = isinstance(exc, MemoryError) or any(sign in said for sign in _OUT_OF_MEMORY)
-            kind = OutOfMemory if is_memory else EngineFailure
+            kind = OutOfMemory if is_memory else EngineFault
             raise kind(f"{self._label} did not run: {_first_line(exc)}") from exc
         return cast(list[NDArray[Any]], answers)
 

@@ -115,9 +115,7 @@ class OpenAiStt:
         if len(clips) > 1 or self._clock.now() > self._kept_until:
             self._kept = {}
         futures = [None if question is None else self._threads.submit(self._answer, question) for question in questions]
-        # Nobody has to wait longer than for all of them one group after the other, whatever the server does.
-        groups = -(-len(clips) // self._options.max_parallel)
-        deadline = self._clock.now() + groups * self._options.timeout_s + _SPARE_S
+        deadline = self._clock.now() + self.longest_s(len(clips))
         answers = [
             Transcript("", language=clip.language or "en") if future is None else self._outcome(future, deadline)
             for clip, future in zip(clips, futures, strict=True)
@@ -129,6 +127,10 @@ class OpenAiStt:
                 self._keep(questions, answers)
             raise failures[0]
         return transcripts
+
+    def longest_s(self, clips: int) -> float:
+        """Nobody has to wait longer than for all of them one group after the other, whatever the server does."""
+        return -(-clips // self._options.max_parallel) * self._options.timeout_s + _SPARE_S
 
     def close(self) -> None:
         """End all connections; what waits for an answer fails at once."""

@@ -40,6 +40,10 @@ class PhraseCache:
         self._phrases: OrderedDict[_Key, Int16] = OrderedDict()
         self._bytes = 0
 
+    def over(self, engine: TtsEngine) -> PhraseCache:
+        """One for another engine that speaks in the same way, which begins without phrases."""
+        return PhraseCache(engine, self.max_bytes)
+
     @property
     def bytes_used(self) -> int:
         """What the remembered phrases take."""

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from alfred_voice.errors import EngineFailure, ModelMissing
+from alfred_voice.errors import EngineFault, ModelMissing
 from alfred_voice.models.catalog import LEAN_SILERO
 from alfred_voice.models.engine import WINDOW_SAMPLES, Float32
 from alfred_voice.models.onnx import Session, open_session
@@ -155,7 +155,7 @@ class SileroVad:
             float32, shape (len(rows),): probability of speech.
 
         Raises:
-            EngineFailure: the network failed or answered nonsense. No state has moved on; rows
+            EngineFault: the network failed or answered nonsense. No state has moved on; rows
                 whose answer was nonsense are fresh, so that they do not spoil the next batch too.
         """
         check_windows(rows, windows)
@@ -170,7 +170,7 @@ class SileroVad:
         nonsense = index[~np.isfinite(probability)]
         if len(nonsense):
             states.reset(nonsense.tolist())
-            raise EngineFailure(f"silero answered no number for {len(nonsense)} of {len(rows)} windows")
+            raise EngineFault(f"silero answered no number for {len(nonsense)} of {len(rows)} windows")
         for at, (output, cell) in enumerate(moved):
             part = index[at * LARGEST_BATCH : (at + 1) * LARGEST_BATCH]
             states.state[0, part] = output
@@ -186,5 +186,10 @@ class SileroVad:
         heard = self._heard[:rows]
         heard[:, :CONTEXT_SAMPLES] = states.context[index]
         heard[:, CONTEXT_SAMPLES:] = windows
-        probability[:rows], output, cell = self._network.run(heard, states.state[0, index], states.state[1, index])
+        answer, output, cell = self._network.run(heard, states.state[0, index], states.state[1, index])
+        shapes = answer.shape, output.shape, cell.shape
+        if shapes != ((rows,), (rows, HIDDEN), (rows, HIDDEN)):
+            # NumPy would spread one answer over all rows.
+            raise EngineFault(f"silero answered {shapes} to {rows} windows")
+        probability[:rows] = answer
         return output, cell

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alfred_voice.errors import EngineFailure
+from alfred_voice.errors import EngineFailure, EngineFault
 from alfred_voice.models.engine import Float32
 from alfred_voice.models.mel import TurnMel
 from alfred_voice.models.onnx import open_session
@@ -53,5 +53,5 @@ class SmartTurn:
         (answer,) = self._session.run({"input_features": features[None]})
         probability = float(answer.reshape(-1)[0])
         if not (math.isfinite(probability) and 0.0 <= probability <= 1.0):
-            raise EngineFailure(f"smart_turn answered {probability} where a probability was expected")
+            raise EngineFault(f"smart_turn answered {probability} where a probability was expected")
         return probability

@@ -9,7 +9,7 @@ from math import nan
 import numpy as np
 from numpy.typing import NDArray
 
-from alfred_voice.errors import EngineFailure
+from alfred_voice.errors import EngineFailure, EngineFault
 from alfred_voice.models.decoder_batch import DecoderBatch, Heard
 from alfred_voice.models.onnx import Session
 from alfred_voice.models.repetition import loop_end
@@ -212,6 +212,6 @@ class WhisperDecoder:
         outputs = ("logits", *self._present, *(("fit",) if with_fit else ()))
         logits, *answers = self._session.run(feeds, outputs)
         if not np.isfinite(logits).all():
-            raise EngineFailure("The decoder answered logits that are not numbers")
+            raise EngineFault("The decoder answered logits that are not numbers")
         batch.past = answers[: len(self._present)]
         return logits, answers[-1] if with_fit else None

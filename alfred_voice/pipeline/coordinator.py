@@ -16,7 +16,7 @@ from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.health import status_of
 from alfred_voice.pipeline.memory import MEGABYTE
-from alfred_voice.pipeline.metrics import Metrics
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.outbox import Outbox
 from alfred_voice.pipeline.roster import Roster
@@ -62,7 +62,6 @@ class Coordinator:
         self._load_engines = load_engines
         self._clock = clock
         self._upkeep = Upkeep(options, clock, metrics, self.roster)
-        self._engines: Engines | None = None
         self._dispatch: Dispatch | None = None
         self._synthesiser: Synthesiser | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,9 +92,11 @@ class Coordinator:
     def _begin(self, engines: Engines) -> None:
         options = self.options
         cache = PhraseCache(engines.tts, int(options.tts.cache_mb * MEGABYTE))
-        self._engines = engines
         self._dispatch = Dispatch(engines, options.pipeline, self._clock, self.metrics, self._on_end)
-        self._synthesiser = Synthesiser(cache, options.tts)
+        self._synthesiser = Synthesiser(
+            cache, options.tts, self._clock, LaneMetrics("tts", self.metrics),
+            options.pipeline.engine_timeout_s, engines.builders.get("tts"),
+        )  # fmt: skip
         self._upkeep.watch(self._dispatch, self._synthesiser.clear_cache)
         loop = asyncio.get_running_loop()
         self._tasks = [
@@ -186,14 +187,14 @@ class Coordinator:
             "max_message_bytes": max_message_bytes,
             "queue_ms": self.options.pipeline.queue_frames * FRAME_MS,
         }
-        names = self._ready_engines.names_for(settings.engine)
+        names = self._ready_dispatch.roll.names_for(settings.engine)
         stream.tell(SessionStarted(settings.sample_rate, settings.encoding, names, limits, resume))
         log.info("session_opened", extra={"session": settings.session_id, "transport": transport})
         return stream
 
     def _check_engine(self, settings: SessionSettings) -> None:
         """Raise :exc:`InvalidSettings` unless the session may have the recogniser that it asks for."""
-        known = (self.options.session.stt.engine, *self._ready_engines.more_stt)
+        known = (self.options.session.stt.engine, *self._ready_dispatch.roll.more_stt)
         if settings.engine is not None and settings.engine not in known:
             raise InvalidSettings(f"engine: expected one of {', '.join(known)}, got {settings.engine[:64]!r}")
 
@@ -263,7 +264,9 @@ class Coordinator:
     def describe(self) -> dict[str, Any]:
         """The body of ``GET /metrics`` in JSON: the status, and the figures behind it."""
         metrics = self.metrics
-        lanes = self._dispatch.lane_metrics if self._dispatch else {}
+        lanes = dict(self._dispatch.lane_metrics) if self._dispatch else {}
+        if self._synthesiser is not None:
+            lanes["tts"] = self._synthesiser.figures
         return {
             **self.status(),
             "load": self._upkeep.meter.describe(),
@@ -280,20 +283,21 @@ class Coordinator:
     def readiness(self) -> tuple[bool, dict[str, str]]:
         """Whether sessions can be opened, and each engine's state or the reason why not."""
         if self.phase is Phase.READY:
-            return True, dict.fromkeys(self._ready_engines.names, "pass")
+            states = self._engine_states
+            checks = {kind: "pass" if states[kind] == "up" else states[kind] for kind in ("vad", "stt", "turn", "tts")}
+            return "down" not in checks.values(), checks
         return False, {self.phase.value: self._failure or f"the daemon is {self.phase.value}"}
+
+    @property
+    def _engine_states(self) -> dict[str, str]:
+        """Each lane's engine: ``up``, ``restarting``, or ``down``."""
+        return {**self._ready_dispatch.states, "tts": self._ready_synthesiser.figures.state}
 
     def optimise(self, *, trigger_gc: bool, cleanup_sessions: bool, optimise_buffers: bool) -> dict[str, Any]:
         """Give back what can be given back; says what was done, and the memory before and after."""
         return self._upkeep.optimise(
             trigger_gc=trigger_gc, cleanup_sessions=cleanup_sessions, optimise_buffers=optimise_buffers
         )
-
-    @property
-    def _ready_engines(self) -> Engines:
-        if self._engines is None:
-            raise Overloaded("the models are being loaded", retry_after_s=2)
-        return self._engines
 
     @property
     def _ready_dispatch(self) -> Dispatch:

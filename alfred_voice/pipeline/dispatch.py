@@ -9,9 +9,11 @@ from typing import Any
 
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, EngineFailure
-from alfred_voice.models.engine import Closing, Engines
+from alfred_voice.models.engine import STT_LANE_PREFIX, Closing, Engines, SttEngine
+from alfred_voice.pipeline.engine_call import Work
 from alfred_voice.pipeline.engine_work import DetectWork, JudgeWork, TranscribeWork
 from alfred_voice.pipeline.lane import Lane
+from alfred_voice.pipeline.lane_options import LaneOptions
 from alfred_voice.pipeline.measures import Measures
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import PipelineOptions
@@ -54,34 +56,53 @@ class Dispatch:
         self._scheduled = False
         self.detect_queue = DetectQueue(options.max_batch, options.batch_deadline_ms)
         self.judge_queue = JudgeQueue()
+        self._timeout_s = options.engine_timeout_s
+        self._builders = engines.builders
+        self._is_reduced = False
+        self._generations: dict[str, int] = {}
+        self.roll = engines.roll
+        """The names of the engines that are there."""
         # Each recogniser has a lane of its own, so that a slow one, or a server far away, holds nobody else up.
         recognisers = {"": engines.stt, **engines.more_stt}
-        self._transcribe_works = {name: TranscribeWork(engine, clock) for name, engine in recognisers.items()}
         transcribe_queues = {name: TranscribeQueue(options.stt_max_batch) for name in recognisers}
         self.transcribe_queues = tuple(transcribe_queues.values())
         self.far_lanes = frozenset(
             _lane_name(name) for name, engine in recognisers.items() if isinstance(engine, Closing)
         )
         """Lanes whose engine asks another machine: that they are busy says nothing about this one."""
-        self._held = [engine for engine in recognisers.values() if isinstance(engine, Closing)]
         names = ("vad", *map(_lane_name, recognisers), "turn")
         self.lane_metrics = {name: LaneMetrics(name, metrics) for name in names}
         self.detect = Lane[DetectRequest, list[float]](
-            "vad", self.detect_queue, DetectWork(engines.vad),
-            self._deliver_detections, self._kick, clock, self.lane_metrics["vad"], threaded=False,
+            "vad", self.detect_queue, DetectWork, engines.vad, self._deliver_detections, self._kick, clock,
+            self.lane_metrics["vad"], self._lane_options("vad", threaded=False),
         )  # fmt: skip
         self.transcribe = {
             name: Lane[TranscribeRequest, Transcript](
-                _lane_name(name), transcribe_queues[name], self._transcribe_works[name],
+                _lane_name(name), transcribe_queues[name], self._transcribe_maker(_lane_name(name)), engine,
                 self._deliver, self._kick, clock, self.lane_metrics[_lane_name(name)],
+                self._lane_options(_lane_name(name)),
             )
-            for name in recognisers
+            for name, engine in recognisers.items()
         }  # fmt: skip
         self.judge = Lane[JudgeRequest, TurnJudgement](
-            "turn", self.judge_queue, JudgeWork(engines.turn),
-            self._deliver, self._kick, clock, self.lane_metrics["turn"],
+            "turn", self.judge_queue, JudgeWork, engines.turn, self._deliver, self._kick, clock,
+            self.lane_metrics["turn"], self._lane_options("turn"),
         )  # fmt: skip
         self._lanes: tuple[Lane[Any, Any], ...] = (self.detect, *self.transcribe.values(), self.judge)
+
+    def _lane_options(self, name: str, *, threaded: bool = True) -> LaneOptions:
+        return LaneOptions(threaded, self._timeout_s, self._builders.get(name))
+
+    def _transcribe_maker(self, lane: str) -> Callable[[SttEngine], TranscribeWork]:
+        """What makes a recogniser's work, for the model that the lane has now."""
+        generation = self._generations.get(lane, 0)
+
+        def make(engine: SttEngine) -> TranscribeWork:
+            work = TranscribeWork(engine, self._clock, generation)
+            work.reduce_quality(self._is_reduced)
+            return work
+
+        return make
 
     def wake(self, stream: Stream) -> None:
         """Advance ``stream`` in the loop's next turn, together with all others that were woken by then."""
@@ -182,20 +203,51 @@ class Dispatch:
 
     def economise(self, measures: Measures) -> None:
         """Ration partials or let them go, and recognise finals by smaller models where there are two; or as usual."""
-        for work in self._transcribe_works.values():
-            work.reduce_quality(measures.smaller_model)
+        self._is_reduced = measures.smaller_model
+        for lane in self.transcribe.values():
+            if isinstance(lane.work, TranscribeWork):
+                lane.work.reduce_quality(self._is_reduced)
         for queue in self.transcribe_queues:
             queue.partial_share = measures.partial_share
             if not measures.partial_factor:
                 queue.drop_partials()
 
+    def replace_engine(self, kind: str, engine: Any, build: Callable[[], Any] | None = None) -> None:
+        """Put another engine behind a lane; no session and no job is lost.
+
+        The batch that runs is finished with the old engine, the next goes to the new one, and the old one is closed.
+        What the old one has kept of sessions, and its tokens, do not reach the new one.
+
+        Args:
+            kind: the lane: ``vad``, ``stt``, ``turn``, or ``stt-`` and the name of one more recogniser.
+            engine: belongs to the lane from now on.
+            build: makes such an engine anew after it has failed; without it, it is used again as it is.
+        """
+        lane = next((lane for lane in self.lanes if lane.name == kind), None)
+        if lane is None:
+            raise ValueError(f"Expected one of {', '.join(self.lane_metrics)}, but got {kind!r}")
+        make: Callable[[Any], Work[Any, Any]] = {"vad": DetectWork, "turn": JudgeWork}.get(kind) or self._next_maker(
+            kind
+        )
+        lane.replace(make, engine, build)
+        self.roll = self.roll.with_name(kind, engine.name)
+
+    def _next_maker(self, lane: str) -> Callable[[SttEngine], TranscribeWork]:
+        self._generations[lane] = self._generations.get(lane, 0) + 1
+        return self._transcribe_maker(lane)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Each lane's engine: ``up``, ``restarting``, or ``down``."""
+        return {lane.name: lane.state for lane in self.lanes}
+
     async def close(self) -> None:
         """Take no more batches; what engines hold from outside is given back first, so that nobody waits for it."""
-        for engine in self._held:
-            engine.close()
+        for lane in self.lanes:
+            lane.close_engine()
         await asyncio.gather(*(lane.close() for lane in self.lanes))
 
 
 def _lane_name(engine: str) -> str:
     """Of a recogniser's lane, for figures and threads."""
-    return f"stt-{engine}" if engine else "stt"
+    return f"{STT_LANE_PREFIX}{engine}" if engine else "stt"

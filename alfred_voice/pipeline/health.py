@@ -30,7 +30,7 @@ class Figures:
     alerts: tuple[dict[str, Any], ...] = ()
     """What is beyond its limit, as JSON."""
     has_failed: bool = False
-    """An engine is gone for good."""
+    """An engine is gone: it could not be loaded, or has failed and could not be started again yet."""
 
 
 def health_of(figures: Figures, options: CoordinatorOptions) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from alfred_voice.models.engine import GrowingStt
@@ -46,6 +47,11 @@ class Hearings:
         hearing = kept[1] if kept is not None and kept[0] == beginning else self._engine.new_hearing()
         self._kept[stream] = (beginning, hearing)
         return hearing
+
+    def forget(self, streams: Iterable[Stream]) -> None:
+        """Let go of what is kept of these sessions."""
+        for stream in streams:
+            self._kept.pop(stream, None)
 
     def tidy(self) -> None:
         """Let go of what belongs to sessions that have ended, and of the oldest beyond the limit."""

@@ -1,17 +1,35 @@
-"""One engine, one thread, one queue. A batch is handed over as a whole; nothing else changes threads."""
+"""One engine, one thread, one queue. A batch is handed over as a whole; nothing else changes threads.
+
+An engine that fails is made anew while its jobs wait: see :mod:`alfred_voice.pipeline.trial` for how the lane finds
+out who is to blame.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from alfred_voice.clock import Clock
-from alfred_voice.errors import AlfredVoiceError, EngineFailure
+from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFault
+from alfred_voice.models.engine import Closing
+from alfred_voice.pipeline.engine_call import Work, close_aside, given, outcome_of
+from alfred_voice.pipeline.engine_thread import EngineThread
+from alfred_voice.pipeline.lane_options import (
+    DOWN_PATIENCE_S,
+    EXPIRY_TICK_S,
+    FAILURES_IN_A_ROW,
+    MOST_ENGINES,
+    MOST_HANGS,
+    PATIENCE_S,
+    LaneOptions,
+)
 from alfred_voice.pipeline.metrics import LaneMetrics
+from alfred_voice.pipeline.rebuild import Rebuild
+from alfred_voice.pipeline.trial import Settled, Trial, blamed
 from alfred_voice.pipeline.work import Job, JobQueue, is_urgent
 from alfred_voice.session.requests import Request
 
@@ -24,6 +42,8 @@ log = logging.getLogger(__name__)
 CLOSE_WITHIN_S = 5.0
 """How long a batch that runs may hold up the end."""
 
+_USUAL = LaneOptions()
+
 
 class Lane(Generic[R, A]):
     """Takes batches from its queue whenever its thread is free, and brings the answers back to the loop.
@@ -31,44 +51,60 @@ class Lane(Generic[R, A]):
     Args:
         name: for logs, metrics and the thread.
         queue: what waits, and in which order it goes.
-        work: runs in the lane's thread; one answer for each job, in order.
-        deliver: called on the loop with a batch and, for each of its jobs, the answer or the error that it got.
-        after: called on the loop when all answers of a batch have been delivered.
-        threaded: False for an engine whose batch takes a millisecond or two of many short steps: it runs on the loop
-            itself. In a thread each of its steps would have to wait for the interpreter's lock, which the loop holds
-            most of the time when it is busy: with 500 sessions a batch took 200 ms instead of 5.
+        make_work: what is done with an engine; called anew for each engine that the lane gets.
+        engine: the first one.
+        deliver: called on the loop with jobs and, for each of them, the answer or the error that it got.
+        after: called on the loop when answers have been delivered.
     """
 
     def __init__(
         self,
         name: str,
         queue: JobQueue[R],
-        work: Callable[[Sequence[Job[R]]], Sequence[A]],
+        make_work: Callable[[Any], Work[R, A]],
+        engine: Any,
         deliver: Callable[[Sequence[Job[R]], Sequence[A | AlfredVoiceError]], None],
         after: Callable[[], None],
         clock: Clock,
         metrics: LaneMetrics,
-        *,
-        threaded: bool = True,
+        options: LaneOptions = _USUAL,
     ) -> None:
         self.name = name
         self.queue = queue
-        self._work = work
+        self._make_work = make_work
+        self._work: Work[R, A] | None = make_work(engine)
         self._deliver = deliver
         self._after = after
         self._clock = clock
         self._metrics = metrics
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"lane-{name}") if threaded else None
+        self._options = options
+        self._build = options.build
+        self._thread = EngineThread(f"lane-{name}") if options.threaded else None
         self._batch: list[Job[R]] = []
-        self._running: Future[list[A | AlfredVoiceError]] | None = None
-        self._started_at = 0.0
+        self._trial: Trial[R] | None = None
+        self._asked: Sequence[Job[R]] = ()
+        self._running: Future[Sequence[A] | Exception] | None = None
+        self._started_at = self._engine_s = self._waited_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._tries: dict[Job[R], int] = {}
+        self._hangs: dict[Job[R], int] = {}
+        self._blamed_streams: set[Any] = set()
+        self._restarts = 0
+        self._rebuild: Rebuild[Any] | None = None
+        self._failed_at = 0.0
+        self._successor: tuple[Callable[[Any], Work[R, A]], Any, Callable[[], Any] | None] | None = None
         self._closed = False
 
     @property
     def is_busy(self) -> bool:
-        """Whether a batch is with the engine."""
+        """Whether a batch is with the engine, or waits for it to be made anew."""
         return bool(self._batch)
+
+    @property
+    def state(self) -> str:
+        """``up``, ``restarting``, or ``down`` when the first attempt at that has failed."""
+        return self._metrics.state
 
     def put(self, job: Job[R]) -> None:
         """Let a job wait; call :meth:`kick` when all that have come at this moment are in."""
@@ -76,16 +112,14 @@ class Lane(Generic[R, A]):
 
     def kick(self) -> None:
         """Hand over a batch if the thread is free and one is due; otherwise make sure that it happens."""
-        while not self._batch and not self._closed and len(self.queue):
+        while not self._batch and self._rebuild is None and not self._closed and len(self.queue):
             self._batch = self._due()
             if not self._batch:
                 return
-            self._started_at = self._clock.now()
-            if self._thread is None:
-                self._give_out(self._run(self._batch))
-                continue
-            self._running = self._thread.submit(self._run, self._batch)
-            self._running.add_done_callback(partial(self._bring_back, asyncio.get_running_loop()))
+            self._engine_s = 0.0
+            # In a batch of hundreds the oldest job tells enough.
+            self._waited_s = self._clock.now() - min(job.queued_at for job in self._batch)
+            self._pursue(self._batch)
 
     def _due(self) -> list[Job[R]]:
         """The batch that is due now, or none and a timer for it; jobs of sessions that have ended are let go."""
@@ -107,58 +141,264 @@ class Lane(Generic[R, A]):
             self._timer.cancel()
             self._timer = None
 
-    # In the lane's thread
+    # Asking the engine
 
-    def _run(self, batch: Sequence[Job[R]]) -> list[A | AlfredVoiceError]:
-        """An answer for each job. What the engine cannot bear costs the others of its batch a repetition, no more."""
-        try:
-            return self._answers(batch)
-        except Exception as error:  # the border to the engine: whatever it raises is the jobs' answer
-            if len(batch) == 1:
-                log.error("engine_failed", exc_info=error, extra={"lane": self.name})
-                return [_as_ours(self.name, error)]
-            log.warning("batch_divided", extra={"lane": self.name, "batch": len(batch), "error": str(error)})
-        return [answer for job in batch for answer in self._run([job])]
+    def _pursue(self, jobs: Sequence[Job[R]] | None) -> None:
+        """Ask about ``jobs``, none being the probe, and about what follows from the answer, until nothing does."""
+        while jobs is not None and self._work is not None:
+            self._asked = jobs
+            self._started_at = self._clock.now()
+            if self._thread is not None:
+                self._hand_over(self._thread, self._work, jobs)
+                return
+            jobs = self._heed(outcome_of(self._work, jobs))
 
-    def _answers(self, batch: Sequence[Job[R]]) -> list[A | AlfredVoiceError]:
-        answers: list[A | AlfredVoiceError] = list(self._work(batch))
-        if len(answers) != len(batch):
-            raise EngineFailure(f"{self.name}: {len(batch)} questions, {len(answers)} answers")
-        return answers
+    def _hand_over(self, thread: EngineThread, work: Work[R, A], jobs: Sequence[Job[R]]) -> None:
+        loop = asyncio.get_running_loop()
+        running: Future[Sequence[A] | Exception] = Future()
+        self._running = running
+        running.add_done_callback(partial(self._bring_back, loop))
+        thread.put(lambda: running.set_result(outcome_of(work, jobs)))
+        timeout_s = self._options.timeout_s
+        if longest_s := work.longest_s(len(jobs)):
+            timeout_s = max(timeout_s, longest_s + PATIENCE_S)
+        self._watchdog = loop.call_later(timeout_s, self._on_hang, timeout_s)
 
-    def _bring_back(self, loop: asyncio.AbstractEventLoop, done: Future[list[A | AlfredVoiceError]]) -> None:
-        if not self._closed:
-            loop.call_soon_threadsafe(self._receive, done.result())
+    def _bring_back(self, loop: asyncio.AbstractEventLoop, done: Future[Sequence[A] | Exception]) -> None:
+        # In the lane's thread. What has been given up comes back to nobody.
+        if not self._closed and self._running is done:
+            loop.call_soon_threadsafe(self._receive, done)
 
-    # On the loop
-
-    def _receive(self, answers: list[A | AlfredVoiceError]) -> None:
-        self._give_out(answers)
+    def _receive(self, done: Future[Sequence[A] | Exception]) -> None:
+        if self._running is not done or self._closed:
+            return
+        self._running = None
+        self._stop_watching()
+        self._pursue(self._heed(done.result()))
         self.kick()
 
-    def _give_out(self, answers: list[A | AlfredVoiceError]) -> None:
-        batch = self._batch
-        seconds = self._clock.now() - self._started_at
-        # In a batch of hundreds the oldest job tells enough.
-        waited_s = self._started_at - min(job.queued_at for job in batch)
-        self._metrics.record_batch(len(batch), seconds, waited_s, is_urgent=is_urgent(batch[0]))
-        failures = sum(isinstance(answer, AlfredVoiceError) for answer in answers)
-        if failures:
-            self._metrics.record_failures(failures)
-        self._deliver(batch, answers)
+    def _stop_watching(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+
+    # What comes of it
+
+    def _heed(self, outcome: Sequence[A] | Exception) -> list[Job[R]] | None:
+        """Take what came of asking; returns what is asked next."""
+        self._engine_s += self._clock.now() - self._started_at
+        if self._trial is None and not isinstance(outcome, Exception):
+            # Nearly always.
+            self._give_out(self._batch, outcome)
+            self._finish()
+            return None
+        if self._trial is None:
+            self._trial = Trial([self._batch])
+            self._trial.next()
+            if len(self._batch) > 1:
+                log.warning(
+                    "batch_divided", extra={"lane": self.name, "batch": len(self._batch), "error": str(outcome)}
+                )
+        self._settle(self._trial.receive(self._asked, outcome))
+        following = self._trial.next()
+        if following is None:
+            self._conclude(self._trial)
+        return following
+
+    def _conclude(self, trial: Trial[R]) -> None:
+        """All has been asked: the rows that are left are to blame, or the engine is."""
+        suspects = trial.suspects
+        in_a_row = self._blamed_streams | {job.stream for job in suspects}
+        if trial.is_broken or (len(self._batch) == len(suspects) and len(in_a_row) >= FAILURES_IN_A_ROW):
+            for job in suspects:
+                self._tries[job] = self._tries.get(job, 0) + 1
+            self._restart(list(suspects), trial.error or EngineFault("it does not answer the probe"))
+            return
+        if suspects:
+            self._blamed_streams = in_a_row
+            self._blame(suspects)
+        self._finish()
+
+    def _blame(self, suspects: dict[Job[R], Exception]) -> None:
+        for job, error in suspects.items():
+            session = getattr(job.stream, "session_id", "")
+            log.error("row_failed", exc_info=error, extra={"lane": self.name, "session": session})
+        self._metrics.record_rows_failed(len(suspects))
+        if self._work is not None:
+            self._work.forget(list(suspects))
+        self._settle([(job, blamed(self.name, error)) for job, error in suspects.items()])
+
+    def _settle(self, settled: Settled[R]) -> None:
+        if settled:
+            self._give_out([job for job, _ in settled], [answer for _, answer in settled])
+
+    def _give_out(self, jobs: Sequence[Job[R]], answers: Sequence[A | AlfredVoiceError]) -> None:
+        if self._trial is not None or self._rebuild is not None:
+            failures = sum(isinstance(answer, AlfredVoiceError) for answer in answers)
+            if failures:
+                self._metrics.record_failures(failures)
+            well = failures < len(answers)
+        else:
+            well = True
+        if well and (self._restarts or self._blamed_streams):
+            self._restarts = 0
+            self._blamed_streams = set()
+        self._deliver(jobs, answers)
         self._after()
-        # Only now: what is asked meanwhile waits for the next batch and does not begin one inside this one.
+
+    def _finish(self) -> None:
+        """The batch is done; what was asked meanwhile waits for the next one."""
+        if self._batch:
+            urgent = is_urgent(self._batch[0])
+            self._metrics.record_batch(len(self._batch), self._engine_s, self._waited_s, is_urgent=urgent)
+        if self._tries or self._hangs:
+            self._tries, self._hangs = {}, {}
+        self._trial = None
         self._batch = []
+        if self._successor is not None:
+            self._succeed()
+
+    # When the engine fails
+
+    def _on_hang(self, after_s: float) -> None:
+        """Give up a call that takes too long, and with it the thread and the engine that are in it."""
+        hung, trial = self._asked, self._trial
+        self._watchdog = self._running = None
+        self._metrics.record_timeout()
+        log.error("engine_timeout", extra={"lane": self.name, "batch": len(hung), "after_s": after_s})
+        if self._thread is not None:
+            self._thread.end()
+            self._thread = EngineThread(f"lane-{self.name}")
+        self._engine_s += after_s
+        for job in hung:
+            self._hangs[job] = self._hangs.get(job, 0) + 1
+        error = EngineFault(f"{self.name}: no answer within {after_s:g} s")
+        self._trial = trial or Trial([])
+        worn = {job: error for job in hung if self._hangs[job] >= MOST_HANGS}
+        if worn:
+            self._blame(dict(worn))
+        others = [] if trial is None else trial.left
+        self._restart([*others, *(job for job in hung if job not in worn)], error)
+
+    def _restart(self, jobs: Sequence[Job[R]], error: Exception) -> None:
+        """Make the engine anew while ``jobs`` and all that come wait."""
+        worn = [job for job in jobs if self._tries.get(job, 0) >= MOST_ENGINES]
+        log.error("engine_restarting", exc_info=error, extra={"lane": self.name, "waiting": len(jobs)})
+        self._failed_at = self._clock.now()
+        self._metrics.state = "restarting"
+        self._blamed_streams = set()
+        # What was raised knows where, and so would keep the engine.
+        self._trial = None
+        build = self._give_back()
+        self._rebuild = Rebuild(self.name, build, self._on_built, self._on_not_built, self._restarts)
+        self._restarts += 1
+        if self._restarts > 1:
+            self._on_not_built()
+        self._expire_later()
+        self._give_up(worn, f"{self.name}: {error}")
+        self._batch = [job for job in jobs if job not in worn]
+
+    def _give_back(self) -> Callable[[], Any]:
+        """Let go of the engine, before there is another one: there may not be memory for two. Returns what makes it."""
+        work, self._work = self._work, None
+        if work is None:
+            raise AssertionError("an engine that is being made anew cannot fail")
+        if self._build is None and self._successor is None:
+            return given(work.engine)
+        close_aside(self.name, work.engine)
+        if self._successor is None:
+            return self._build or given(work.engine)
+        (self._make_work, engine, self._build), self._successor = self._successor, None
+        return given(engine)
+
+    def _on_built(self, engine: Any) -> None:
+        self._rebuild = None
+        self._cancel_timer()
+        self._work = self._make_work(engine)
+        self._metrics.record_restart()
+        log.warning("engine_restarted", extra={"lane": self.name, "waiting": len(self._batch) + len(self.queue)})
+        waiting = self._batch = [job for job in self._batch if not job.stream.ended]
+        if waiting:
+            # Whoever has hung stands alone, so that he holds up nobody else again.
+            lonely = [[job] for job in waiting if job in self._hangs]
+            together = [job for job in waiting if job not in self._hangs]
+            self._trial = Trial([*([together] if together else []), *lonely])
+            self._pursue(self._trial.next())
+        else:
+            self._finish()
+        self.kick()
+
+    def _on_not_built(self) -> None:
+        if self._metrics.state != "down":
+            self._metrics.state = "down"
+            log.error("engine_down", extra={"lane": self.name})
+
+    def _expire_later(self) -> None:
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(EXPIRY_TICK_S, self._expire)
+
+    def _expire(self) -> None:
+        """Let those go with an error that have waited long enough for the engine."""
+        self._timer = None
+        before = self._clock.now() - DOWN_PATIENCE_S
+        if self._failed_at <= before:
+            held, self._batch = self._batch, []
+            self._give_up([*held, *self.queue.expire(before)], f"{self.name}: the engine could not be started again")
+        self._expire_later()
+
+    def _give_up(self, jobs: Sequence[Job[R]], why: str) -> None:
+        if jobs:
+            self._settle([(job, EngineDown(why)) for job in jobs])
+
+    # Another engine
+
+    def replace(
+        self, make_work: Callable[[Any], Work[R, A]], engine: Any, build: Callable[[], Any] | None = None
+    ) -> None:
+        """Go on with another engine from the next batch on; the one that is there is closed when it has finished.
+
+        Args:
+            make_work: as for the lane itself; it may depend on the engine.
+            engine: the lane's own from now on.
+            build: makes such an engine anew after it has failed.
+        """
+        if self._successor is not None:
+            close_aside(self.name, self._successor[1])
+        self._successor = (make_work, engine, build)
+        if self._rebuild is not None:
+            self._rebuild.cancel()
+            (self._make_work, engine, self._build), self._successor = self._successor, None
+            self._on_built(engine)
+        elif not self._batch:
+            self._succeed()
+
+    def _succeed(self) -> None:
+        if self._successor is None or self._work is None:
+            return
+        old = self._work.engine
+        (self._make_work, engine, self._build), self._successor = self._successor, None
+        self._work = self._make_work(engine)
+        close_aside(self.name, old)
+        log.info("engine_replaced", extra={"lane": self.name})
+
+    @property
+    def work(self) -> Work[R, A] | None:
+        """What is done with the present engine; None while there is none."""
+        return self._work
+
+    def close_engine(self) -> None:
+        """Give back what the engine holds from outside, so that nobody waits for it."""
+        if self._work is not None and isinstance(self._work.engine, Closing):
+            self._work.engine.close()
 
     async def close(self) -> None:
         """Take no more batches, and wait a little for the one that runs; nobody gets its answers."""
         self._closed = True
         self._cancel_timer()
+        self._stop_watching()
+        if self._rebuild is not None:
+            self._rebuild.cancel()
         if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread.end()
         if self._running is not None:
             await asyncio.wait([asyncio.wrap_future(self._running)], timeout=CLOSE_WITHIN_S)
-
-
-def _as_ours(lane: str, error: Exception) -> AlfredVoiceError:
-    return error if isinstance(error, AlfredVoiceError) else EngineFailure(f"{lane}: {type(error).__name__}: {error}")

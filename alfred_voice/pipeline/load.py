@@ -182,7 +182,7 @@ class LoadMeter:
         metrics.loop_lag.set(self._lag_s)
         metrics.queued.set(self.frames_queued)
         for lane in dispatch.lanes:
-            metrics.lane_age.labels(lane.name).set(lane.queue.age_s(now))
+            metrics.lane.age.labels(lane.name).set(lane.queue.age_s(now))
 
 
 def _oldest_partial_s(dispatch: Dispatch, now: float) -> float:

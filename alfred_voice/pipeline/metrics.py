@@ -104,6 +104,36 @@ class FrameCollector(Collector):
         )
 
 
+class LaneFamilies:
+    """What is kept of every lane in the registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.age = Gauge(
+            "alfred_lane_queue_age_seconds", "Age of a lane's oldest urgent job", ["lane"], registry=registry
+        )
+        self.batch_size = Histogram(
+            "alfred_lane_batch_jobs", "Jobs in a batch", ["lane"], buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.batch_seconds = Histogram(
+            "alfred_lane_batch_seconds", "Time of a batch", ["lane"], buckets=FRAME_BUCKETS, registry=registry
+        )
+        self.wait_seconds = Histogram(
+            "alfred_lane_wait_seconds", "Longest wait in a batch", ["lane"], buckets=FRAME_BUCKETS, registry=registry
+        )
+        self.failures = Counter(
+            "alfred_lane_failures", "Jobs that an engine could not answer", ["lane"], registry=registry
+        )
+        self.restarts = Counter(
+            "alfred_lane_restarts", "Engines made anew after they had failed", ["lane"], registry=registry
+        )
+        self.rows_failed = Counter(
+            "alfred_lane_rows_failed", "Jobs that failed alone while others went well", ["lane"], registry=registry
+        )
+        self.timeouts = Counter(
+            "alfred_lane_timeouts", "Calls of an engine that were given up", ["lane"], registry=registry
+        )
+
+
 class LaneMetrics:
     """The figures of one lane."""
 
@@ -111,6 +141,11 @@ class LaneMetrics:
         self.jobs = 0
         self.batches = 0
         self.failures = 0
+        self.restarts = 0
+        self.rows_failed = 0
+        self.timeouts = 0
+        self.state = "up"
+        """``restarting`` while the engine is made anew, ``down`` when the first attempt has failed."""
         self.busy_s = 0.0
         self.urgent_busy_s = 0.0
         """Of that, what was not for partials, which there may be less of."""
@@ -119,10 +154,13 @@ class LaneMetrics:
         self.batch_sizes = Recent()
         self.waits_ms = Recent()
         self._metrics = metrics
-        self._batch_size = metrics.lane_batch_size.labels(name)
-        self._batch_seconds = metrics.lane_batch_seconds.labels(name)
-        self._wait_seconds = metrics.lane_wait_seconds.labels(name)
-        self._failures = metrics.lane_failures.labels(name)
+        self._batch_size = metrics.lane.batch_size.labels(name)
+        self._batch_seconds = metrics.lane.batch_seconds.labels(name)
+        self._wait_seconds = metrics.lane.wait_seconds.labels(name)
+        self._failures = metrics.lane.failures.labels(name)
+        self._restarts = metrics.lane.restarts.labels(name)
+        self._rows_failed = metrics.lane.rows_failed.labels(name)
+        self._timeouts = metrics.lane.timeouts.labels(name)
 
     def record_batch(self, size: int, seconds: float, waited_s: float, *, is_urgent: bool = True) -> None:
         """Note a batch that the engine has answered: its size, its time, and how long its oldest job had waited."""
@@ -146,12 +184,32 @@ class LaneMetrics:
         self._failures.inc(jobs)
         self._metrics.failed_requests += jobs
 
+    def record_rows_failed(self, rows: int) -> None:
+        """Note jobs that the engine could not bear, though it answered others."""
+        self.rows_failed += rows
+        self._rows_failed.inc(rows)
+
+    def record_restart(self) -> None:
+        """Note that the engine has been made anew."""
+        self.state = "up"
+        self.restarts += 1
+        self._restarts.inc()
+
+    def record_timeout(self) -> None:
+        """Note a call of the engine that was given up."""
+        self.timeouts += 1
+        self._timeouts.inc()
+
     def describe(self) -> dict[str, object]:
         """The figures as JSON."""
         return {
             "jobs": self.jobs,
             "batches": self.batches,
             "failures": self.failures,
+            "state": self.state,
+            "restarts": self.restarts,
+            "rows_failed": self.rows_failed,
+            "timeouts": self.timeouts,
             "busy_s": round(self.busy_s, 3),
             "seconds_per_job": round(self.seconds_per_job, 6),
             "batch_size": self.batch_sizes.summary(),
@@ -210,21 +268,7 @@ class Metrics:
         self.partial_factor.set(1)
         self.queued = Gauge("alfred_audio_queue_frames", "Frames waiting, all sessions", registry=registry)
         self.loop_lag = Gauge("alfred_event_loop_lag_seconds", "Lag of the event loop", registry=registry)
-        self.lane_age = Gauge(
-            "alfred_lane_queue_age_seconds", "Age of a lane's oldest urgent job", ["lane"], registry=registry
-        )
-        self.lane_batch_size = Histogram(
-            "alfred_lane_batch_jobs", "Jobs in a batch", ["lane"], buckets=BATCH_BUCKETS, registry=registry
-        )
-        self.lane_batch_seconds = Histogram(
-            "alfred_lane_batch_seconds", "Time of a batch", ["lane"], buckets=FRAME_BUCKETS, registry=registry
-        )
-        self.lane_wait_seconds = Histogram(
-            "alfred_lane_wait_seconds", "Longest wait in a batch", ["lane"], buckets=FRAME_BUCKETS, registry=registry
-        )
-        self.lane_failures = Counter(
-            "alfred_lane_failures", "Jobs that an engine could not answer", ["lane"], registry=registry
-        )
+        self.lane = LaneFamilies(registry)
         self.requests = 0
         self.failed_requests = 0
         self.frames_processed = 0

@@ -51,6 +51,10 @@ class PipelineOptions:
     engine_threads: Annotated[
         int, Meta(ge=0, le=256, description="threads inside one engine; 0 to choose from the cores")
     ] = 0
+    engine_timeout_s: Annotated[
+        float,
+        Meta(ge=0.1, le=3600, description="longest that a call of an engine may take before the engine is made anew"),
+    ] = 30.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alfred_voice.clock import Clock
-from alfred_voice.errors import AlfredVoiceError, SessionEnded
+from alfred_voice.errors import AlfredVoiceError, RowFailure, SessionEnded
 from alfred_voice.events import EndReason, ErrorRaised, Event, Pong, SessionFinished, WarningRaised
 from alfred_voice.models.engine import Int16
 from alfred_voice.pipeline import shedding
@@ -347,6 +347,8 @@ class Stream:
         if self.ended:
             return
         match request, answer:
+            case TranscribeRequest(), RowFailure() if self.session.needs(request):
+                self.fail(answer)
             case _, AlfredVoiceError():
                 self.session.receive_failure(request, answer, now)
             case TranscribeRequest(), Transcript():

@@ -193,5 +193,5 @@ class Upkeep:
             memory_optimisations=metrics.memory_optimisations,
             backpressure_events=metrics.backpressure_events,
             alerts=tuple(alert.describe(now) for alert in self._alerts.up),
-            has_failed=has_failed,
+            has_failed=has_failed or (self._dispatch is not None and "down" in self._dispatch.states.values()),
         )

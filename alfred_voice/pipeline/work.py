@@ -55,6 +55,10 @@ class JobQueue(Protocol[R]):
         """The next batch."""
         ...
 
+    def expire(self, before: float) -> list[Job[R]]:
+        """Take out the jobs that have waited since ``before``, clock seconds, or longer."""
+        ...
+
     def age_s(self, now: float) -> float:
         """How long the oldest job has waited that must not wait long."""
         ...
@@ -97,6 +101,12 @@ class DetectQueue:
             jobs.clear()
             return batch
         return [jobs.popleft() for _ in range(self._max_batch)]
+
+    def expire(self, before: float) -> list[Job[DetectRequest]]:
+        """Take out the jobs that have waited since ``before``, clock seconds, or longer."""
+        expired = [job for job in self._jobs if job.queued_at <= before]
+        self._jobs = deque(job for job in self._jobs if job.queued_at > before)
+        return expired
 
     def age_s(self, now: float) -> float:
         """How long the oldest window has waited."""
@@ -204,6 +214,16 @@ class TranscribeQueue:
             self._partials_taken_at = self._now
         return batch
 
+    def expire(self, before: float) -> list[Job[TranscribeRequest]]:
+        """Take out the jobs whose places were taken at ``before``, clock seconds, or earlier."""
+        expired = [place for place in self._places.values() if place.since <= before]
+        jobs = [place.job for place in expired if place.job is not None]
+        for job, place in zip(jobs, expired, strict=True):
+            del self._places[_key(job)]
+            place.job = None
+        self._length -= len(jobs)
+        return jobs
+
     def age_s(self, now: float) -> float:
         """How long the oldest final has waited; partials may wait."""
         return self._age_s(Urgency.FINAL, now)
@@ -237,6 +257,12 @@ class JudgeQueue:
     def take(self) -> list[Job[JudgeRequest]]:
         """The oldest job."""
         return [self._jobs.popleft()]
+
+    def expire(self, before: float) -> list[Job[JudgeRequest]]:
+        """Take out the jobs that have waited since ``before``, clock seconds, or longer."""
+        expired = [job for job in self._jobs if job.queued_at <= before]
+        self._jobs = deque(job for job in self._jobs if job.queued_at > before)
+        return expired
 
     def age_s(self, now: float) -> float:
         """How long the oldest turn has waited."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
-from alfred_voice.errors import AlfredVoiceError
+from alfred_voice.errors import AlfredVoiceError, EngineDown
 from alfred_voice.events import ErrorRaised, Event, FinalTranscription, TurnCompleted
 from alfred_voice.results import Transcript
 from alfred_voice.session.detector import SAMPLES_PER_MS
@@ -63,8 +63,11 @@ class Finals:
     def receive_failure(
         self, utterance: Utterance, request: TranscribeRequest, error: AlfredVoiceError
     ) -> TranscribeRequest | None:
-        """Take note that the present question has no answer; returns it once more, the first time."""
-        if not utterance.was_retried:
+        """Take note that the present question has no answer; returns it once more, the first time.
+
+        Not where the engine is down: the question has waited for it already.
+        """
+        if not utterance.was_retried and not isinstance(error, EngineDown):
             utterance.was_retried = True
             return request
         stable = utterance.hypothesis.stable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alfred_voice.errors import AlfredVoiceError
+from alfred_voice.errors import AlfredVoiceError, RowFailure
 from alfred_voice.events import Event, SpeechEnded, SpeechStarted, WarningRaised
 from alfred_voice.models.engine import WINDOW_SAMPLES
 from alfred_voice.results import Transcript, TurnJudgement
@@ -160,7 +160,17 @@ class Listener:
             self._deliver(now)
         elif request.urgency is not Urgency.FINAL:
             self.recognition.receive_failed_cut(utterance, request)
+            if isinstance(error, RowFailure) and request.urgency is Urgency.PARTIAL:
+                # It would fail again, and each time holds up others.
+                utterance.has_partials = False
             self._events.append(WarningRaised(error.code, f"a partial transcription was skipped: {error}"))
+
+    def needs(self, request: TranscribeRequest) -> bool:
+        """Whether a final, or a cut, comes of the answer."""
+        utterance = self._utterance_of(request)
+        if utterance is None:
+            return False
+        return request is utterance.final_request or (utterance.cut is not None and utterance.cut.request is request)
 
     def flush(self, end: int, now: float) -> None:
         """End whatever is open at sample ``end``; all windows before it have been judged."""

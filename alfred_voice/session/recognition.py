@@ -48,7 +48,7 @@ class Recognition:
         """A question about all speech up to ``end``, when enough has come since the last one."""
         interval = self.partial_interval_ms * SAMPLES_PER_MS
         has_enough = utterance.voiced_ms >= self._options.min_partial_ms or utterance.settled_text
-        if interval == 0 or end - utterance.last_partial_end < interval or not has_enough:
+        if interval == 0 or not utterance.has_partials or end - utterance.last_partial_end < interval or not has_enough:
             return None
         utterance.last_partial_end = end
         return self._request(Urgency.PARTIAL, utterance, end, intake, now, forced=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from alfred_voice.errors import AlfredVoiceError
+from alfred_voice.errors import AlfredVoiceError, RowFailure
 from alfred_voice.events import (
     EVENT_TYPES,
     EndReason,
@@ -128,8 +128,9 @@ class Session:
     def receive_failure(self, request: Request, error: AlfredVoiceError, now: float) -> None:
         """Take note that an engine could not answer.
 
-        A session without its detector is deaf, and ends. A final is asked for once more and is then
-        empty; a partial is left out; a pause that cannot be judged ends by its length.
+        A session without its detector is deaf, and ends, as does one whose final or cut the engine cannot bear. Where
+        the recogniser says that it cannot work, a final is asked for once more and is then empty. A partial is left
+        out; a pause that cannot be judged ends by its length.
         """
         match request:
             case DetectRequest():
@@ -137,9 +138,15 @@ class Session:
                 self.fail(error, now)
             case JudgeRequest():
                 self._listener.receive_failed_judgement(request, error)
+            case TranscribeRequest() if isinstance(error, RowFailure) and self.needs(request):
+                self.fail(error, now)
             case TranscribeRequest():
                 self._listener.receive_failed_transcript(request, error, now)
         self._pass_on()
+
+    def needs(self, request: Request) -> bool:
+        """Whether the session cannot go on without the answer to this question to the recogniser."""
+        return isinstance(request, TranscribeRequest) and self._listener.needs(request)
 
     def fail(self, error: AlfredVoiceError, now: float) -> None:
         """End the session at once because it cannot go on; what has been heard of open utterances becomes final."""

@@ -47,6 +47,8 @@ class Utterance:
         self.voiced_windows = 0
         self.last_speech_arrival = 0.0
         self.last_partial_end = start_sample
+        self.has_partials = True
+        """Whether partials may be asked for: not when the recogniser cannot bear the utterance."""
         self.followed_end = start_sample
         """One past the last sample that has been judged while this utterance was open."""
         self.cut: CutSearch | None = None

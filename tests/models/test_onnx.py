@@ -13,7 +13,7 @@ import onnxruntime as ort
 import pytest
 
 import alfred_voice
-from alfred_voice.errors import EngineFailure, ModelCorrupt, ModelMissing, OutOfMemory
+from alfred_voice.errors import EngineFailure, EngineFault, ModelCorrupt, ModelMissing, OutOfMemory
 from alfred_voice.models.onnx import Session, open_session
 
 
@@ -204,7 +204,7 @@ def test_a_provider_that_cannot_be_had_gives_way_to_the_processor_and_is_named(
         ("CUDA error cudaErrorMemoryAllocation: out of memory", OutOfMemory),
         ("Failed to allocate memory for requested buffer of size 4096", OutOfMemory),
         ("std::bad_alloc", OutOfMemory),
-        ("Got invalid dimensions for input", EngineFailure),
+        ("Got invalid dimensions for input", EngineFault),
     ],
 )
 def test_a_lack_of_memory_is_told_from_other_failures(said: str, kind: type[EngineFailure]) -> None:

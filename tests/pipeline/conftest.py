@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -99,6 +99,7 @@ class Speaker:
 
     row: int = 0
     ended: bool = False
+    session_id: str = "one"
 
 
 @pytest.fixture
@@ -246,12 +247,14 @@ async def make_house(options: CoordinatorOptions) -> AsyncIterator[Callable[...,
         tts: ScriptedTts | None = None,
         clock: Clock | None = None,
         started: bool = True,
+        builders: Mapping[str, Callable[[], Any]] | None = None,
     ) -> House:
         engines = Engines(
             vad or ScriptedVad(),
             stt or ScriptedStt(("turn on the lamp",)),
             turn or ScriptedTurn(),
             tts or ScriptedTts(ms_per_character=10.0),
+            builders=builders or {},
         )
         time = clock or SystemClock()
         coordinator = Coordinator(lambda: engines, asked or options, time, Metrics("1.2.3"))

@@ -13,7 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 from alfred_voice.clock import ManualClock, SystemClock
-from alfred_voice.errors import Draining, ModelMissing, Overloaded, SessionBusy, TooManySessions, UnknownVoice
+from alfred_voice.errors import (
+    Draining,
+    EngineFailure,
+    ModelMissing,
+    Overloaded,
+    SessionBusy,
+    TooManySessions,
+    UnknownVoice,
+)
 from alfred_voice.events import (
     ErrorRaised,
     FinalTranscription,
@@ -395,14 +403,15 @@ async def test_a_daemon_that_was_never_started_can_be_closed_and_twice(make_hous
 class FailsOnce(ScriptedStt):
     """Raises at its first final, whatever it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: Exception | None = None) -> None:
         super().__init__(("turn on the lamp",))
         self.failed = 0
+        self.error = error or ZeroDivisionError("once")
 
     def transcribe(self, clips: Any) -> list[Transcript]:
         if not self.failed and any(clip.is_final for clip in clips):
             self.failed += 1
-            raise ZeroDivisionError("once")
+            raise self.error
         return super().transcribe(clips)
 
 
@@ -446,7 +455,7 @@ async def test_a_clip_that_the_recogniser_cannot_bear_costs_the_others_nothing(
 async def test_the_error_rate_shows_it(
     make_house: MakeHouse, heard: Callable[..., Any], spoken: Spoken, clock: ManualClock
 ) -> None:
-    house = await make_house(stt=FailsOnce(), clock=clock)
+    house = await make_house(stt=FailsOnce(EngineFailure("not now")), clock=clock)
     stream = house.open()
     for frame in spoken(100, 600, 700):
         stream.put(frame)

@@ -37,6 +37,7 @@ def test_the_registry_is_text_that_prometheus_parses(metrics: Metrics) -> None:
         "alfred_alert_active", "alfred_alerts", "alfred_audio_queue_frames",
         "alfred_event_loop_lag_seconds", "alfred_lane_queue_age_seconds", "alfred_lane_batch_jobs",
         "alfred_lane_batch_seconds", "alfred_lane_wait_seconds", "alfred_lane_failures",
+        "alfred_lane_restarts", "alfred_lane_rows_failed", "alfred_lane_timeouts",
     }  # fmt: skip
     assert all(family.documentation for family in found.values())
     assert value(metrics, "alfred_build_info", version="1.2.3") == 1
@@ -87,10 +88,17 @@ def test_a_lane_counts_its_batches_waits_and_failures(metrics: Metrics) -> None:
     lane.record_failures(0)
     lane.record_batch(1, 0.25, 0.0)
     lane.record_failures(1)
+    lane.record_rows_failed(2)
+    lane.record_timeout()
+    lane.state = "down"
     assert lane.describe() == {
         "jobs": 4,
         "batches": 2,
         "failures": 1,
+        "state": "down",
+        "restarts": 0,
+        "rows_failed": 2,
+        "timeouts": 1,
         "busy_s": 0.75,
         "seconds_per_job": 0.175,
         "batch_size": {"count": 2, "p50": 2.0, "p95": 2.9, "max": 3},
@@ -100,6 +108,11 @@ def test_a_lane_counts_its_batches_waits_and_failures(metrics: Metrics) -> None:
     assert value(metrics, "alfred_lane_batch_jobs_sum", lane="stt") == 4
     assert value(metrics, "alfred_lane_wait_seconds_sum", lane="stt") == pytest.approx(0.3)
     assert value(metrics, "alfred_lane_failures_total", lane="stt") == 1
+    assert value(metrics, "alfred_lane_rows_failed_total", lane="stt") == 2
+    assert value(metrics, "alfred_lane_timeouts_total", lane="stt") == 1
+    lane.record_restart()
+    assert value(metrics, "alfred_lane_restarts_total", lane="stt") == 1
+    assert (lane.restarts, lane.state) == (1, "up")
 
 
 def test_a_lane_tells_what_was_urgent_from_what_there_may_be_less_of(metrics: Metrics) -> None:

@@ -120,7 +120,7 @@ async def test_a_recogniser_that_does_not_answer_holds_up_nobody_else(
 
 
 async def test_each_recogniser_has_figures_of_its_own(house: House) -> None:
-    assert set(house.coordinator.describe()["lanes"]) == {"vad", "stt", "stt-openai", "stt-whisper", "turn"}
+    assert set(house.coordinator.describe()["lanes"]) == {"vad", "stt", "stt-openai", "stt-whisper", "turn", "tts"}
 
 
 async def test_what_an_engine_holds_is_given_back_before_its_lane_is_waited_for(

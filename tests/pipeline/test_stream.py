@@ -25,7 +25,7 @@ from alfred_voice.events import (
 )
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.scripted import ScriptedTts
-from alfred_voice.pipeline.metrics import Metrics
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import TtsOptions
 from alfred_voice.pipeline.outbox import Outbox, SlowReader
 from alfred_voice.pipeline.stream import BEHIND_FRAMES, Stream, StreamParts
@@ -119,7 +119,8 @@ Make = Callable[..., Played]
 
 @pytest.fixture
 async def make(clock: ManualClock, metrics: Metrics) -> AsyncIterator[Make]:
-    synthesiser = Synthesiser(PhraseCache(ScriptedTts(ms_per_character=10.0), 0), TtsOptions())
+    cache = PhraseCache(ScriptedTts(ms_per_character=10.0), 0)
+    synthesiser = Synthesiser(cache, TtsOptions(), clock, LaneMetrics("tts", metrics))
     yield lambda outbox_events=1000: Played(clock, metrics, synthesiser, outbox_events)
     synthesiser.close()
 

@@ -6,14 +6,26 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from alfred_voice.errors import Draining, EngineFailure, SpeechError, UnknownVoice, UnusableText
+from alfred_voice.clock import Clock, ManualClock, SystemClock
+from alfred_voice.errors import (
+    Draining,
+    EngineDown,
+    EngineFailure,
+    RowFailure,
+    SpeechError,
+    UnknownVoice,
+    UnusableText,
+)
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.scripted import ScriptedTts
+from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import TtsOptions
 from alfred_voice.pipeline.synthesiser import Synthesiser
 
@@ -59,8 +71,16 @@ def gated() -> GatedTts:
     return GatedTts()
 
 
-def over(engine: ScriptedTts, cache_bytes: int = 0) -> Synthesiser:
-    return Synthesiser(PhraseCache(engine, cache_bytes), TtsOptions(max_chars=200))
+def over(
+    engine: ScriptedTts,
+    cache_bytes: int = 0,
+    timeout_s: float = 30.0,
+    build: Callable[[], Any] | None = None,
+    clock: Clock | None = None,
+) -> Synthesiser:
+    figures = LaneMetrics("tts", Metrics("1.2.3"))
+    cache, options = PhraseCache(engine, cache_bytes), TtsOptions(max_chars=200)
+    return Synthesiser(cache, options, clock or SystemClock(), figures, timeout_s, build)
 
 
 @pytest.fixture
@@ -209,4 +229,120 @@ async def test_the_cache_of_phrases_can_be_cleared(tts: ScriptedTts) -> None:
     assert synthesiser.clear_cache() == 0
     await whole(synthesiser, "again")
     assert tts.texts == ["again"] * 2
+    synthesiser.close()
+
+
+# What goes wrong
+
+
+class FaultyTts(ScriptedTts):
+    """Hangs or raises at texts with these words in them."""
+
+    def __init__(self) -> None:
+        super().__init__(ms_per_character=10.0)
+        self.let_go = threading.Event()
+        self.hangs_in = "nothing"
+        self.raises_in = "nothing"
+        self.raises = 0
+        self.tried: list[str] = []
+
+    def synthesise(self, text: str, voice: str, speed: float, sink: Callable[[Int16], bool]) -> None:
+        self.tried.append(text)
+        if self.hangs_in in text:
+            self.let_go.wait(20)
+        if self.raises_in in text or self.raises:
+            self.raises = max(0, self.raises - 1)
+            raise ZeroDivisionError("oh")
+        super().synthesise(text, voice, speed, sink)
+
+
+@pytest.fixture
+async def faulty() -> AsyncIterator[FaultyTts]:
+    engine = FaultyTts()
+    yield engine
+    engine.let_go.set()
+
+
+async def test_a_sentence_that_hangs_is_tried_once_more_and_does_not_silence_the_others(faulty: FaultyTts) -> None:
+    faulty.hangs_in = "stuck"
+    built: list[ScriptedTts] = []
+
+    def build() -> ScriptedTts:
+        built.append(faulty)
+        return faulty
+
+    synthesiser = over(faulty, timeout_s=0.05, build=build)
+    stuck = asyncio.create_task(whole(synthesiser, "stuck"))
+    await asyncio.sleep(0)
+    assert len(await asyncio.wait_for(whole(synthesiser, "well"), 5)) > 0
+    with pytest.raises(RowFailure, match=r"no end of the sentence within 0\.05 s"):
+        await stuck
+    assert faulty.tried == ["stuck", "stuck", "well"]
+    assert len(built) == 2
+    described = synthesiser.figures.describe()
+    assert (described["timeouts"], described["rows_failed"], described["restarts"]) == (2, 1, 2)
+    synthesiser.close()
+
+
+async def test_what_a_thread_says_that_was_left_behind_is_heard_by_nobody(faulty: FaultyTts) -> None:
+    faulty.hangs_in = "stuck"
+    fresh = ScriptedTts(ms_per_character=10.0)
+    synthesiser = over(faulty, timeout_s=0.05, build=lambda: fresh)
+    audio = await asyncio.wait_for(whole(synthesiser, "stuck"), 5)
+    faulty.let_go.set()
+    await asyncio.sleep(0.05)
+    assert len(audio) == round(0.05 * fresh.sample_rate)
+    assert fresh.texts == ["stuck"]
+    synthesiser.close()
+
+
+async def test_a_fault_in_passing_is_not_heard(faulty: FaultyTts) -> None:
+    faulty.raises = 1
+    synthesiser = over(faulty)
+    assert len(await whole(synthesiser, "one")) > 0
+    assert synthesiser.figures.restarts == 0
+    synthesiser.close()
+
+
+async def test_an_engine_that_keeps_failing_is_made_anew_and_the_sentence_that_found_out_is_said(
+    faulty: FaultyTts,
+) -> None:
+    faulty.raises = 1_000_000
+    fresh = ScriptedTts(ms_per_character=10.0)
+    synthesiser = over(faulty, build=lambda: fresh)
+    with pytest.raises(EngineFailure, match="tts: ZeroDivisionError: oh"):
+        await whole(synthesiser, "one")
+    assert len(await asyncio.wait_for(whole(synthesiser, "two"), 5)) > 0
+    assert fresh.texts == ["two"]
+    assert synthesiser.figures.restarts == 1
+    synthesiser.close()
+
+
+async def test_one_text_that_always_fails_costs_no_restart_while_others_are_said(faulty: FaultyTts) -> None:
+    faulty.raises_in = "bad"
+    synthesiser = over(faulty)
+    for number in range(4):
+        with pytest.raises(EngineFailure):
+            await whole(synthesiser, f"bad {number}")
+        assert len(await whole(synthesiser, f"good {number}")) > 0
+    assert (synthesiser.figures.restarts, synthesiser.figures.rows_failed) == (0, 4)
+    synthesiser.close()
+
+
+async def test_sentences_wait_for_an_engine_that_is_down_up_to_a_limit(
+    faulty: FaultyTts, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alfred_voice.pipeline.synthesiser.EXPIRY_TICK_S", 0.01)
+    clock = ManualClock(100.0)
+    faulty.hangs_in = "stuck"
+
+    def build() -> ScriptedTts:
+        raise EngineFailure("the library is stuck")
+
+    synthesiser = over(faulty, timeout_s=0.05, build=build, clock=clock)
+    waiting = [asyncio.create_task(whole(synthesiser, text)) for text in ("stuck", "waits")]
+    await eventually(lambda: synthesiser.figures.state == "down")
+    clock.advance(DOWN_PATIENCE_S)
+    for told in await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 5):
+        assert isinstance(told, EngineDown)
     synthesiser.close()

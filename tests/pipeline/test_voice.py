@@ -15,6 +15,7 @@ from alfred_voice.events import ErrorRaised, Event, SpeechOutputEnded, SpeechOut
 from alfred_voice.models.engine import Int16
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.scripted import ScriptedTts
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import TtsOptions
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
 from alfred_voice.pipeline.synthesiser import Synthesiser
@@ -368,7 +369,8 @@ async def test_audio_has_the_clients_rate_channels_and_encoding(
 async def test_the_real_synthesiser_is_resampled_from_its_own_rate(
     clock: ManualClock, sleeper: Sleeper, until: Eventually
 ) -> None:
-    synthesiser = Synthesiser(PhraseCache(ScriptedTts(ms_per_character=10.0), 0), TtsOptions())
+    figures = LaneMetrics("tts", Metrics("1.2.3"))
+    synthesiser = Synthesiser(PhraseCache(ScriptedTts(ms_per_character=10.0), 0), TtsOptions(), clock, figures)
     stage = Stage(clock, sleeper, synthesiser)
     stage.voice.speak("x" * 100, "en-gb", 2.0, None)
     await until(lambda: stage.of(SpeechOutputEnded))

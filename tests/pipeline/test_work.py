@@ -323,3 +323,34 @@ def test_turns_go_one_by_one_in_order(turn_job: Make) -> None:
     assert [queue.take() for _ in range(3)] == [[job] for job in jobs]
     assert queue.delay_s(0.0) is None
     assert queue.age_s(5.0) == 0.0
+
+
+# What has waited too long
+
+
+def test_windows_and_turns_that_have_waited_too_long_are_taken_out(detect_job: Make, turn_job: Make) -> None:
+    for queue, make in ((detect_queue(), detect_job), (JudgeQueue(), turn_job)):
+        jobs = [make(at=float(at)) for at in range(4)]
+        for job in jobs:
+            queue.add(job)
+        assert queue.expire(1.0) == jobs[:2]
+        assert len(queue) == 2
+        assert queue.expire(1.0) == []
+        assert queue.take()[0] is jobs[2]
+
+
+def test_clips_that_have_waited_too_long_are_taken_out_and_a_place_is_as_old_as_its_first_clip(
+    clip_job: Make, speaker: Callable[[], Any]
+) -> None:
+    queue, one = TranscribeQueue(8), speaker()
+    final = clip_job(at=1.0, urgency=FINAL)
+    newer = clip_job(one, 5.0, urgency=PARTIAL)
+    late = clip_job(at=6.0, urgency=FINAL)
+    for job in (final, clip_job(one, 2.0, urgency=PARTIAL), newer, late):
+        queue.add(job)
+    assert queue.expire(2.0) == [final, newer]
+    assert len(queue) == 1
+    assert queue.age_s(7.0) == 1.0
+    assert queue.take() == [late]
+    queue.add(newer)
+    assert queue.take() == [newer]

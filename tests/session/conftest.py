@@ -130,11 +130,11 @@ class Speaker:
         self.pump()
         return request
 
-    def break_down(self, request: Request) -> None:
+    def break_down(self, request: Request, error: EngineFailure | None = None) -> None:
         """The engine fails on this question."""
         if not isinstance(request, DetectRequest):
             self.asked.remove(request)
-        self.session.receive_failure(request, EngineFailure("it broke"), self.now)
+        self.session.receive_failure(request, error or EngineFailure("it broke"), self.now)
         self.pump()
 
 

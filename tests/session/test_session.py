@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alfred_voice.errors import EngineFailure
+from alfred_voice.errors import EngineDown, EngineFailure, RowFailure
 from alfred_voice.events import (
     DEFAULT_EVENTS,
     ErrorRaised,
@@ -412,6 +412,69 @@ def test_a_failed_partial_is_left_out(speaker: MakeSpeaker) -> None:
 
     assert one.told == ["speechStart", "warning", "partialTranscription"]
     assert one.one(WarningRaised).code == "engine_failure"
+
+
+def test_a_final_that_the_engine_cannot_bear_ends_the_session_with_what_was_heard(speaker: MakeSpeaker) -> None:
+    one = speaker().say("#" * 16)
+    one.partial("turn on")
+    one.say(" " * 8)
+    one.judge(1.0)
+    one.break_down(one.questions(FINAL)[0], RowFailure("not that one"))
+
+    assert one.told[-4:] == ["finalTranscription", "turnComplete", "error", "sessionEnded"]
+    assert one.one(FinalTranscription).text == "turn on"
+    assert one.one(ErrorRaised) == ErrorRaised("row_failure", "not that one", fatal=True)
+    assert one.one(SessionFinished).reason == "error"
+
+
+def test_a_final_that_nobody_waits_for_any_more_may_be_more_than_the_engine_bears(speaker: MakeSpeaker) -> None:
+    one = speaker(partials=False).say("#" * 10 + " " * 4 + "#")
+    one.break_down(one.questions(FINAL)[0], RowFailure("not that one"))
+
+    assert one.told == ["speechStart"]
+
+
+def test_a_cut_that_the_engine_cannot_bear_ends_the_session(speaker: MakeSpeaker) -> None:
+    one = speaker(partials=False).say("#" * 400)
+    one.break_down(one.questions(Urgency.CUT)[0], RowFailure("not that one"))
+
+    assert one.one(SessionFinished).reason == "error"
+    assert one.of(FinalTranscription)
+
+
+def test_a_partial_that_the_engine_cannot_bear_is_the_utterances_last(speaker: MakeSpeaker) -> None:
+    one = speaker().say("#" * 16)
+    one.break_down(one.questions(PARTIAL)[0], RowFailure("not that one"))
+    one.say("#" * 32)
+    assert one.questions(PARTIAL) == []
+    assert one.one(WarningRaised).code == "row_failure"
+    one.say(" " * 8)
+    one.judge(1.0)
+    one.final("yes")
+    one.say("#" * 16)
+
+    assert one.one(FinalTranscription).text == "yes"
+    assert len(one.questions(PARTIAL)) == 1
+
+
+def test_a_final_whose_engine_is_down_is_not_asked_again_as_it_has_waited(speaker: MakeSpeaker) -> None:
+    one = speaker(partials=False).say("#" * 10 + " " * 8)
+    one.judge(1.0)
+    one.break_down(one.questions(FINAL)[0], EngineDown("not to be had"))
+
+    assert one.questions(FINAL) == []
+    assert one.told[2:] == ["error", "finalTranscription", "turnComplete"]
+    assert (one.one(ErrorRaised).code, one.one(ErrorRaised).fatal) == ("engine_down", False)
+
+
+def test_a_pause_that_the_model_cannot_bear_ends_by_its_length(speaker: MakeSpeaker) -> None:
+    one = speaker(partials=False, turn={"max_silence_ms": 600}).say("#" * 10 + " " * 7)
+    one.break_down(one.judgements[0], RowFailure("not that one"))
+    one.say(" " * 20)
+    one.final("yes")
+
+    assert one.one(TurnCompleted).reason == "silence"
+    assert one.one(FinalTranscription).text == "yes"
 
 
 def test_a_pause_that_cannot_be_judged_is_judged_again_and_ends_by_its_length(speaker: MakeSpeaker) -> None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from alfred_voice.errors import EngineFailure
+from alfred_voice.errors import EngineDown, EngineFailure
 from alfred_voice.events import (
     EVENT_TYPES,
     ErrorRaised,
@@ -144,7 +144,8 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def engine_fails(self, data: st.DataObject) -> None:
         request = self.asked.pop(data.draw(st.integers(0, len(self.asked) - 1)))
-        self.session.receive_failure(request, EngineFailure("it broke"), self.now)
+        error = data.draw(st.sampled_from([EngineFailure("it broke"), EngineDown("gone")]))
+        self.session.receive_failure(request, error, self.now)
         self.pump()
 
     @rule()
