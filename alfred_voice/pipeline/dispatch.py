@@ -200,8 +200,9 @@ class Dispatch:
         """Let finals be recognised by smaller models, or by the usual ones again, where there are two."""
         self._is_reduced = reduced
         for lane in self.transcribe.values():
-            if isinstance(lane.work, TranscribeWork):
-                lane.work.reduce_quality(reduced)
+            for work in lane.works:
+                if isinstance(work, TranscribeWork):
+                    work.reduce_quality(reduced)
 
     def replace_engine(self, kind: str, engine: Any, build: Callable[[], Any] | None = None) -> None:
         """Put another engine behind a lane; no session and no job is lost.
