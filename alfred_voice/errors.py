@@ -153,6 +153,13 @@ class EngineDown(EngineFailure):
     fault = Fault.MACHINE
 
 
+class EngineBusy(EngineFailure):
+    """An engine had no time for a question before the answer would have been of no use."""
+
+    code = "engine_busy"
+    fault = Fault.MACHINE
+
+
 class OutOfMemory(EngineFailure):
     """There was not enough memory for a batch; a smaller one may do."""
 

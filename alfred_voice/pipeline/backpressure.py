@@ -106,6 +106,12 @@ class Ladder:
             self.rung, self._changed_at, self._left_at = Rung(self.rung - 1), now, now
         return self.rung
 
+    def is_climbing(self, now: float) -> bool:
+        """Whether load has been high for as long as a rung is kept, and what is given up has not helped yet."""
+        return (
+            self.rung > Rung.NONE and self._high_since is not None and now - self._high_since >= self._options.step_up_s
+        )
+
     def reconfigure(self, options: BackpressureOptions) -> None:
         """Go by other thresholds from now on."""
         self._options = options

@@ -144,7 +144,7 @@ class Coordinator:
             raise Overloaded(f"the daemon cannot work: {self._failure}", retry_after_s=60)
         if self.phase is Phase.DRAINING:
             raise Draining("the daemon is shutting down", retry_after_s=10)
-        if not self._upkeep.degradation.measures.admits:
+        if not self._upkeep.degradation.admits(self._clock.now()):
             retry_after_s = self._upkeep.retry_after_s()
             raise Overloaded("the daemon is overloaded and takes no new sessions now", retry_after_s)
         self.roster.check_room(self._clock.now())
@@ -285,7 +285,8 @@ class Coordinator:
         if self.phase is Phase.READY:
             states = self._engine_states
             checks = {kind: "pass" if states[kind] == "up" else states[kind] for kind in ("vad", "stt", "turn", "tts")}
-            return "down" not in checks.values(), checks
+            # Without a voice it can still listen.
+            return "down" not in (checks["vad"], checks["stt"], checks["turn"]), checks
         return False, {self.phase.value: self._failure or f"the daemon is {self.phase.value}"}
 
     @property

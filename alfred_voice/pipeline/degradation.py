@@ -55,6 +55,10 @@ class Degradation:
         """What is given up now."""
         return MEASURES[self._ladder.rung]
 
+    def admits(self, now: float) -> bool:
+        """Whether new sessions are let in: not on the top rung, nor while the daemon is on its way up to it."""
+        return self.measures.admits and not self._ladder.is_climbing(now)
+
     @property
     def limits_rates(self) -> bool:
         """Whether clients may not send faster than real time."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from alfred_voice.clock import Clock
-from alfred_voice.errors import AlfredVoiceError, EngineFailure
+from alfred_voice.errors import AlfredVoiceError, EngineBusy, EngineFailure
 from alfred_voice.models.engine import STT_LANE_PREFIX, Closing, Engines, SttEngine
 from alfred_voice.pipeline.engine_call import Work
 from alfred_voice.pipeline.engine_work import DetectWork, JudgeWork, TranscribeWork
@@ -117,6 +117,10 @@ class Dispatch:
         now = self._clock.now()
         for stream in ready:
             self._advance(stream, now)
+        if late := self.judge_queue.late(now):
+            self._metrics.turns_unjudged.inc(len(late))
+            error = EngineBusy("the turn model had no time for this pause")
+            self._deliver(late, [error] * len(late))
         self._kick()
         self._rest(now)
 
@@ -205,8 +209,9 @@ class Dispatch:
         """Ration partials or let them go, and recognise finals by smaller models where there are two; or as usual."""
         self._is_reduced = measures.smaller_model
         for lane in self.transcribe.values():
-            if isinstance(lane.work, TranscribeWork):
-                lane.work.reduce_quality(self._is_reduced)
+            for work in lane.works:
+                if isinstance(work, TranscribeWork):
+                    work.reduce_quality(self._is_reduced)
         for queue in self.transcribe_queues:
             queue.partial_share = measures.partial_share
             if not measures.partial_factor:

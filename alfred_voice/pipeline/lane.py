@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFault
 from alfred_voice.models.engine import Closing
-from alfred_voice.pipeline.engine_call import Work, close_aside, given, outcome_of
+from alfred_voice.pipeline.engine_call import Work, close_aside, outcome_of
 from alfred_voice.pipeline.engine_thread import EngineThread
 from alfred_voice.pipeline.lane_options import (
     DOWN_PATIENCE_S,
@@ -91,9 +91,9 @@ class Lane(Generic[R, A]):
         self._hangs: dict[Job[R], int] = {}
         self._blamed_streams: set[Any] = set()
         self._restarts = 0
-        self._rebuild: Rebuild[Any] | None = None
+        self._rebuild: Rebuild[Work[R, A]] | None = None
         self._failed_at = 0.0
-        self._successor: tuple[Callable[[Any], Work[R, A]], Any, Callable[[], Any] | None] | None = None
+        self._successor: Work[R, A] | None = None
         self._closed = False
 
     @property
@@ -298,23 +298,25 @@ class Lane(Generic[R, A]):
         self._give_up(worn, f"{self.name}: {error}")
         self._batch = [job for job in jobs if job not in worn]
 
-    def _give_back(self) -> Callable[[], Any]:
+    def _give_back(self) -> Callable[[], Work[R, A]]:
         """Let go of the engine, before there is another one: there may not be memory for two. Returns what makes it."""
         work, self._work = self._work, None
         if work is None:
             raise AssertionError("an engine that is being made anew cannot fail")
-        if self._build is None and self._successor is None:
-            return given(work.engine)
+        successor, self._successor = self._successor, None
+        build = self._build
+        if successor is not None:
+            close_aside(self.name, work.engine)
+            return lambda: successor
+        if build is None:
+            return partial(self._make_work, work.engine)
         close_aside(self.name, work.engine)
-        if self._successor is None:
-            return self._build or given(work.engine)
-        (self._make_work, engine, self._build), self._successor = self._successor, None
-        return given(engine)
+        return partial(_made, self._make_work, build)
 
-    def _on_built(self, engine: Any) -> None:
+    def _on_built(self, work: Work[R, A]) -> None:
         self._rebuild = None
         self._cancel_timer()
-        self._work = self._make_work(engine)
+        self._work = work
         self._metrics.record_restart()
         log.warning("engine_restarted", extra={"lane": self.name, "waiting": len(self._batch) + len(self.queue)})
         waiting = self._batch = [job for job in self._batch if not job.stream.ended]
@@ -357,39 +359,43 @@ class Lane(Generic[R, A]):
     ) -> None:
         """Go on with another engine from the next batch on; the one that is there is closed when it has finished.
 
+        On the loop, like all of the lane.
+
         Args:
             make_work: as for the lane itself; it may depend on the engine.
             engine: the lane's own from now on.
             build: makes such an engine anew after it has failed.
         """
+        work = make_work(engine)
         if self._successor is not None:
-            close_aside(self.name, self._successor[1])
-        self._successor = (make_work, engine, build)
+            close_aside(self.name, self._successor.engine)
+        self._make_work, self._build = make_work, build
         if self._rebuild is not None:
             self._rebuild.cancel()
-            (self._make_work, engine, self._build), self._successor = self._successor, None
-            self._on_built(engine)
-        elif not self._batch:
+            self._on_built(work)
+            return
+        self._successor = work
+        if not self._batch:
             self._succeed()
 
     def _succeed(self) -> None:
         if self._successor is None or self._work is None:
             return
         old = self._work.engine
-        (self._make_work, engine, self._build), self._successor = self._successor, None
-        self._work = self._make_work(engine)
+        self._work, self._successor = self._successor, None
         close_aside(self.name, old)
         log.info("engine_replaced", extra={"lane": self.name})
 
     @property
-    def work(self) -> Work[R, A] | None:
-        """What is done with the present engine; None while there is none."""
-        return self._work
+    def works(self) -> list[Work[R, A]]:
+        """What is done with the present engine, and with the next one if it stands ready."""
+        return [work for work in (self._work, self._successor) if work is not None]
 
     def close_engine(self) -> None:
         """Give back what the engine holds from outside, so that nobody waits for it."""
-        if self._work is not None and isinstance(self._work.engine, Closing):
-            self._work.engine.close()
+        for work in self.works:
+            if isinstance(work.engine, Closing):
+                work.engine.close()
 
     async def close(self) -> None:
         """Take no more batches, and wait a little for the one that runs; nobody gets its answers."""
@@ -402,3 +408,7 @@ class Lane(Generic[R, A]):
             self._thread.end()
         if self._running is not None:
             await asyncio.wait([asyncio.wrap_future(self._running)], timeout=CLOSE_WITHIN_S)
+
+
+def _made(make_work: Callable[[Any], Work[R, A]], build: Callable[[], Any]) -> Work[R, A]:
+    return make_work(build())

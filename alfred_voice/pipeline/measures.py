@@ -41,9 +41,11 @@ MEASURES: dict[Rung, Measures] = {
     Rung.NONE: Measures(),
     Rung.SLOWER_PARTIALS: Measures(partial_factor=2),
     Rung.RARE_PARTIALS: Measures(partial_factor=4, recheck_factor=2, smaller_model=True),
-    Rung.RATIONED_PARTIALS: Measures(partial_factor=4, partial_share=0.25, recheck_factor=2, smaller_model=True),
+    Rung.RATIONED_PARTIALS: Measures(
+        partial_factor=4, partial_share=0.25, recheck_factor=2, smaller_model=True, prefetches=False
+    ),
     Rung.DROP_FRAMES: Measures(
-        partial_factor=4, partial_share=0.1, recheck_factor=2, smaller_model=True, drops_frames=True
+        partial_factor=4, partial_share=0.1, recheck_factor=2, smaller_model=True, prefetches=False, drops_frames=True
     ),
     Rung.PAUSE_PROCESSING: Measures(
         partial_factor=0, recheck_factor=2, smaller_model=True, drops_frames=True, prefetches=False, admits=False

@@ -252,6 +252,9 @@ class Metrics:
             registry=registry,
         )
         self.turns = Counter("alfred_turns", "Turns by what ended them", ["reason"], registry=registry)
+        self.turns_unjudged = Counter(
+            "alfred_turns_unjudged", "Pauses for which the turn model had no time", registry=registry
+        )
         self.utterances = Counter("alfred_utterances", "Finals told", ["outcome"], registry=registry)
         self.errors = Counter("alfred_errors", "Errors told to clients", ["code"], registry=registry)
         self.backpressure_steps = Counter(

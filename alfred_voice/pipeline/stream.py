@@ -24,6 +24,7 @@ from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
 from alfred_voice.pipeline.stream_status import describe
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.results import Transcript, TurnJudgement
+from alfred_voice.session.listener import ANSWER_PATIENCE_S
 from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest, Urgency
 from alfred_voice.session.session import Session
 from alfred_voice.session.settings import SessionSettings
@@ -77,7 +78,7 @@ class Stream:
         self._now = parts.clock.now
         self._wake = parts.wake
         self._inbox = Inbox(parts.queue_frames)
-        self._decisions: dict[tuple[type, int], Request] = {}
+        self._decisions: dict[tuple[type, int], TranscribeRequest | JudgeRequest] = {}
         self._changed = asyncio.Event()
         self._waiters = 0
         self._allowance: Allowance | None = None
@@ -279,7 +280,7 @@ class Stream:
             requests += self.session.take_requests(now)
             self._await_decisions(requests)
             # Unless something is out, whose answer brings us here again, what still waits would wait for ever.
-            if not self._inbox or self.ended or not self.session.is_settled or self._is_ahead:
+            if not self._inbox or self.ended or not self.session.is_settled or self._is_ahead(now):
                 break
         if not self.ended:
             # Its windows are on their way now, so that there is room for the next ones.
@@ -293,7 +294,7 @@ class Stream:
         A mark is given when all before it has been judged, and nothing behind it before it has been heeded.
         """
         session = self.session
-        while self._inbox and session.has_appetite and not self._is_ahead:
+        while self._inbox and session.has_appetite and not self._is_ahead(now):
             if self._inbox.next_is_mark and not session.is_settled:
                 return
             match self._inbox.take():
@@ -306,14 +307,17 @@ class Stream:
                 case Arrived(frame, at):
                     session.receive_frame(frame, at)
 
-    @property
-    def _is_ahead(self) -> bool:
+    def _is_ahead(self, now: float) -> bool:
         """Whether the session is behind, and an answer is out that decides what its audio means.
 
         It is given no more then. So whoever sends faster than real time waits for his own finals, has no more than one
-        of them before the engine, and delays nobody else.
+        of them before the engine, and delays nobody else. Who speaks in real time waits no longer than an engine takes
+        that is well: if answers take longer, it is the daemon that is late, and waiting would make it later.
         """
-        return self._inbox.frames > BEHIND_FRAMES and bool(self._decisions)
+        if self._inbox.frames <= BEHIND_FRAMES or not self._decisions:
+            return False
+        newest = max(request.asked_at for request in self._decisions.values())
+        return now - newest < ANSWER_PATIENCE_S or self.session.is_ahead(now)
 
     def _await_decisions(self, requests: list[Request]) -> None:
         for request in requests:

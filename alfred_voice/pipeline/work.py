@@ -240,6 +240,10 @@ class TranscribeQueue:
         return self._length
 
 
+LATE_TURN_S = 1.0
+"""A pause that was not judged by then is about to end by its length."""
+
+
 class JudgeQueue:
     """Turns in order of arrival, one at a time: batching does not make the model faster."""
 
@@ -249,6 +253,13 @@ class JudgeQueue:
     def add(self, job: Job[JudgeRequest]) -> None:
         """Let a job wait."""
         self._jobs.append(job)
+
+    def late(self, now: float) -> list[Job[JudgeRequest]]:
+        """Take out the jobs whose answers would come too late."""
+        late = []
+        while self._jobs and now - self._jobs[0].queued_at > LATE_TURN_S:
+            late.append(self._jobs.popleft())
+        return late
 
     def delay_s(self, now: float) -> float | None:
         """No wait."""

@@ -19,6 +19,11 @@ from alfred_voice.session.turns import TURN_SAMPLES, Turns
 from alfred_voice.session.utterance import Ending, Utterance
 
 
+ANSWER_PATIENCE_S = 0.5
+"""How long audio that has come already waits for an answer that decides about it. An engine that takes longer is
+overloaded: to wait for it would only add to what is late."""
+
+
 class Listener:
     """The utterances of one session: begins them, follows their pauses, and ends them.
 
@@ -71,10 +76,10 @@ class Listener:
         """Utterances that have ended and whose finals have not been told."""
         return self._finals.owed
 
-    @property
-    def awaits_judgement(self) -> bool:
-        """Whether the turn model has been asked about the present pause."""
-        return self._open is not None and self._open.judge_is_out
+    def awaits_judgement(self, now: float) -> bool:
+        """Whether the turn model has been asked about the present pause, and its answer is to be expected soon."""
+        utterance = self._open
+        return utterance is not None and utterance.judge_is_out and now - utterance.judge_asked_at < ANSWER_PATIENCE_S
 
     @property
     def has_told_all(self) -> bool:

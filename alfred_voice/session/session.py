@@ -43,13 +43,17 @@ CATCH_UP_WINDOWS = 4
 turn model answers in real time."""
 MOST_OWED_FINALS = 2
 """Finals that may be outstanding before a burst has to wait."""
+MOST_LATE_FINALS = 8
+"""Finals that may be outstanding of somebody who speaks in real time: it is the daemon that is late, not they."""
+AHEAD_S = 1.0
+"""Audio that has come so much earlier than it can have been spoken comes faster than real time."""
 
 
 class Session:
     """One speaker, from the first frame to ``sessionEnded``."""
 
     __slots__ = (
-        "_arrivals", "_barge_in", "_detect_is_out", "_end_reason", "_events", "_flushes", "_freshness",
+        "_arrivals", "_barge_in", "_began_at", "_detect_is_out", "_end_reason", "_events", "_flushes", "_freshness",
         "_intake", "_interrupted", "_listener", "_pre_roll", "_requests", "_silent_below", "_wants_frames",
         "is_over", "playout", "settings",
     )  # fmt: skip
@@ -71,12 +75,15 @@ class Session:
         self._flushes: deque[int] = deque()
         self._end_reason: EndReason | None = None
         self._interrupted = False
+        self._began_at = -1.0
         self.is_over = False
 
     # What comes in
 
     def receive_frame(self, frame: NDArray[np.int16], now: float) -> bool:
         """Take a 20 ms frame: int16, shape (320,), 16 kHz. Answers :attr:`has_question`."""
+        if self._began_at < 0:
+            self._began_at = now
         self._intake.receive_frame(frame, now)
         return not self._detect_is_out and len(self._arrivals) > 0
 
@@ -209,7 +216,7 @@ class Session:
             start, arrival = self._intake.take_gap_window()
             self._receive_window(start, 0.0, arrival, now)
             return True
-        if self._must_wait:
+        if self._must_wait(now):
             return False
         detect = self._intake.take_windows(most, fresh=self._freshness.is_due)
         if detect is not None:
@@ -238,15 +245,19 @@ class Session:
         """Whether it makes sense to give more frames now: a few windows are enough for one question."""
         return len(self._arrivals) < CATCH_UP_WINDOWS
 
-    @property
-    def _must_wait(self) -> bool:
+    def _must_wait(self, now: float) -> bool:
         """Whether audio that comes faster than real time must not run ahead of answers that decide about it.
 
-        At real time nothing piles up here, so a slow engine never holds the detector back.
+        At real time hardly anything piles up here, so a slow engine does not hold the detector back.
         """
         if self._intake.waiting_windows < CATCH_UP_WINDOWS:
             return False
-        return self._listener.owed_finals >= MOST_OWED_FINALS or self._listener.awaits_judgement
+        most = MOST_OWED_FINALS if self.is_ahead(now) else MOST_LATE_FINALS
+        return self._listener.owed_finals >= most or self._listener.awaits_judgement(now)
+
+    def is_ahead(self, now: float) -> bool:
+        """Whether the audio has come faster than real time, by more than a second in all."""
+        return self._intake.end / SAMPLES_PER_MS / 1000 - (now - self._began_at) > AHEAD_S
 
     @property
     def is_settled(self) -> bool:

@@ -46,7 +46,7 @@ class Turns:
         if not (self._has_model and is_due and is_open):
             return None
         samples = intake.read(max(utterance.start_sample, end - TURN_SAMPLES), end)
-        utterance.judge_is_out = True
+        utterance.judge_is_out, utterance.judge_asked_at = True, now
         return JudgeRequest(utterance.number, utterance.epoch, samples, silence_ms, now)
 
     def receive(self, utterance: Utterance, request: JudgeRequest, judgement: TurnJudgement) -> TurnPending | None:

@@ -65,6 +65,8 @@ class Utterance:
         self.last_probability = 0.0
         self.next_judge_ms = 0.0
         self.judge_is_out = False
+        self.judge_asked_at = 0.0
+        """When the turn model was asked last, clock seconds."""
         self.ending: Ending | None = None
         self._told = ("", "")
         self._settled_words: tuple[Word, ...] = ()

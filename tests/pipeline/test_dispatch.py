@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from alfred_voice.clock import ManualClock
 from alfred_voice.errors import EngineFailure
-from alfred_voice.events import ErrorRaised, FinalTranscription, SessionFinished
+from alfred_voice.events import ErrorRaised, FinalTranscription, SessionFinished, TurnCompleted, WarningRaised
 from alfred_voice.models.engine import Float32
 from alfred_voice.models.scripted import ScriptedVad, ScriptedVadStates
+from alfred_voice.pipeline.work import LATE_TURN_S
 from alfred_voice.session.session import Session
 
 
@@ -179,6 +181,35 @@ async def test_a_turn_model_that_is_gone_leaves_the_end_to_silence(
     assert ended.one(FinalTranscription).text == "turn on the lamp"
     assert "turnComplete" in ended.types
     assert ended.one(SessionFinished).reason == "stop"
+
+
+async def test_a_pause_that_nobody_had_time_to_judge_ends_by_its_length(
+    make_house: MakeHouse,
+    heard: Callable[..., Any],
+    spoken: Callable[..., list[Int16]],
+    clock: ManualClock,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    house = await make_house(clock=clock)
+    monkeypatch.setattr(house.coordinator._dispatch.judge, "kick", lambda: None)
+    stream = house.open()
+    news = heard(stream)
+    for frame in spoken(0, 500, 300):
+        stream.put(frame)
+        await asyncio.sleep(0)
+    await eventually(lambda: len(house.coordinator._dispatch.judge_queue) == 1)
+    clock.advance(LATE_TURN_S + 0.1)
+    for _ in range(2):  # a window is full
+        stream.put(FRAME)
+    await eventually(lambda: news.read().of(WarningRaised))
+    assert news.one(WarningRaised).code == "engine_busy"
+    assert len(house.coordinator._dispatch.judge_queue) == 0
+    for frame in spoken(2000):
+        stream.put(frame)
+        await asyncio.sleep(0)
+    await eventually(lambda: news.read().of(TurnCompleted))
+    assert news.of(TurnCompleted)[0].reason == "silence"
 
 
 async def test_frame_times_are_noted_for_answers_and_not_for_failures(house: Any) -> None:

@@ -31,7 +31,7 @@ def test_the_registry_is_text_that_prometheus_parses(metrics: Metrics) -> None:
         "alfred_build_info", "alfred_sessions_active", "alfred_sessions", "alfred_sessions_refused",
         "alfred_audio_frames", "alfred_frame_processing_seconds", "alfred_stt_final_latency_seconds",
         "alfred_partial_interval_factor",
-        "alfred_interruption_latency_seconds", "alfred_turns", "alfred_turn_latency_seconds",
+        "alfred_interruption_latency_seconds", "alfred_turns", "alfred_turns_unjudged", "alfred_turn_latency_seconds",
         "alfred_utterances", "alfred_errors",
         "alfred_backpressure_changes", "alfred_backpressure_step", "alfred_backpressure_rung", "alfred_load_ratio",
         "alfred_alert_active", "alfred_alerts", "alfred_audio_queue_frames",

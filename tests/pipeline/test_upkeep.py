@@ -72,6 +72,7 @@ class Bench:
     def climb_to(self, rung: Rung) -> None:
         for _ in range(100):
             if self.upkeep.degradation.rung is rung:
+                self.play(0.7)  # neither up nor down from here
                 return
             self.tick(lag_s=LATE_S)
         raise AssertionError(f"never got to {rung}")
@@ -227,6 +228,17 @@ async def test_an_alert_is_told_when_it_is_raised_and_when_it_is_cleared(
     assert [record.getMessage() for record in caplog.records if "alert" in record.getMessage()] == [
         "alert_raised", "alert_cleared",
     ]  # fmt: skip
+
+
+async def test_nobody_new_is_let_in_while_what_is_given_up_does_not_help(bench: Bench) -> None:
+    bench.play(1.0)
+    bench.house.open("early")
+    while bench.upkeep.degradation.rung < Rung.RARE_PARTIALS:
+        bench.play(1.0)
+    with pytest.raises(Overloaded):
+        bench.house.open("late")
+    bench.play(0.7)
+    bench.house.open("later")
 
 
 async def test_who_is_refused_is_told_when_to_come_back(bench: Bench) -> None:

@@ -159,6 +159,17 @@ def test_partials_of_other_utterances_and_sessions_are_left_alone(clip_job: Make
     assert queue.take() == jobs[1:]
 
 
+def test_turns_that_have_waited_too_long_are_taken_out_and_no_others(turn_job: Make) -> None:
+    queue = JudgeQueue()
+    jobs = [turn_job(at=at) for at in (0.0, 0.5, 1.5)]
+    for job in jobs:
+        queue.add(job)
+    assert queue.late(1.0) == []
+    assert queue.late(1.6) == jobs[:2]
+    assert len(queue) == 1
+    assert queue.late(2.0) == []
+
+
 def test_all_waiting_partials_can_be_let_go(clip_job: Make, speaker: Callable[[], Any]) -> None:
     queue, stream = TranscribeQueue(8), speaker()
     final = clip_job(at=1.0)

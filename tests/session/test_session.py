@@ -676,6 +676,32 @@ def test_the_newest_silence_is_at_hand_and_speech_is_not(speaker: MakeSpeaker) -
     np.testing.assert_array_equal(pause, sample(np.arange(40 * 512, 48 * 512, dtype=np.int64)))
 
 
+def test_who_speaks_in_real_time_is_not_ahead_and_who_sends_a_file_is(speaker: MakeSpeaker) -> None:
+    one = speaker()
+    one.say(" " * 200)
+    assert not one.session.is_ahead(one.now)
+    for _ in range(60):
+        one.session.receive_frame(np.zeros(320, np.int16), one.now)
+    assert one.session.is_ahead(one.now)
+    assert not one.session.is_ahead(one.now + 1.0)
+
+
+def test_a_burst_waits_for_the_turn_model_but_not_for_ever(speaker: MakeSpeaker) -> None:
+    one = speaker()
+    one.say("#" * 20 + " " * 8)
+    assert one.judgements
+    one.holds_detections = True
+    for _ in range(20):
+        one.session.receive_frame(np.zeros(320, np.int16), one.now)
+    one.pump()
+    held = len(one.detects)
+    one.pump()
+    assert len(one.detects) == held, "its answer decides what comes next"
+    one.now += 0.6
+    one.pump()
+    assert len(one.detects) == held + 1, "an engine that takes so long is late anyway"
+
+
 def test_no_partial_is_told_behind_the_end_of_the_speech(speaker: MakeSpeaker) -> None:
     one = speaker().say("#" * 16 + " " * 8)
     one.partial("late")
