@@ -20,6 +20,7 @@ from alfred_voice.pipeline.memory import MEGABYTE
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.outbox import Outbox
+from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import FRAME_MS, Stream, StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
@@ -148,7 +149,15 @@ class Coordinator:
             raise Overloaded("the daemon is overloaded and takes no new sessions now", retry_after_s=5)
         self.roster.check_room()
 
-    def open(self, settings: SessionSettings, transport: str, *, max_message_bytes: int, first_seq: int = 0) -> Stream:
+    def open(
+        self,
+        settings: SessionSettings,
+        transport: str,
+        *,
+        max_message_bytes: int,
+        first_seq: int = 0,
+        owner: Owner = NOBODY,
+    ) -> Stream:
         """Open a session; its first event is ``sessionStarted``.
 
         Args:
@@ -156,6 +165,7 @@ class Coordinator:
             transport: ``websocket`` or ``http``, for the figures.
             max_message_bytes: told to the client.
             first_seq: the number of its first event, when errors were told before the session was there.
+            owner: whose it is; sessions are counted by that.
 
         Raises:
             Overloaded: not now.
@@ -164,12 +174,13 @@ class Coordinator:
         try:
             self.admit()
             self._check_engine(settings)
+            self.roster.check_share(owner)
             self.roster.check_free(settings.session_id)
         except AlfredVoiceError as error:
             self.metrics.refused.labels(error.code).inc()
             raise
         stream = self._make_stream(settings, transport, first_seq)
-        self.roster.add(stream)
+        self.roster.add(stream, owner)
         self.metrics.sessions_active.labels(transport).inc()
         self._upkeep.apply_step(stream)
         limits = {

@@ -22,8 +22,17 @@ from alfred_voice.pipeline.outbox import Numbered, SlowReader, SpeechAudio
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server import wire
 from alfred_voice.server.audio_socket import AudioSocket
-from alfred_voice.server.closing import FAILED, GOING_AWAY, NOT_READ, NOT_STARTED, Closing, closing_of_end
-from alfred_voice.server.opening import Opened, Opening, Outcome, Told, read_message, too_large
+from alfred_voice.server.closing import (
+    FAILED,
+    GOING_AWAY,
+    NOT_READ,
+    NOT_STARTED,
+    TOO_OFTEN,
+    Closing,
+    closing_of_end,
+)
+from alfred_voice.server.opening import Opened, Opening, Outcome, Told, read_message, too_large, too_often
+from alfred_voice.server.rates import Pace, Verdict
 from alfred_voice.server.wire import Mode
 
 
@@ -45,11 +54,14 @@ STALL_TIMEOUT_S = 10.0
 class Connection:
     """A client on a WebSocket; :meth:`run` is its whole life."""
 
-    def __init__(self, socket: AudioSocket, transport: asyncio.Transport, mode: Mode, opening: Opening) -> None:
+    def __init__(
+        self, socket: AudioSocket, transport: asyncio.Transport, mode: Mode, opening: Opening, pace: Pace
+    ) -> None:
         self._socket = socket
         self._transport = transport
         self._mode = mode
         self._opening = opening
+        self._pace = pace
         self._text_or_binary = WSMsgType.TEXT if mode is Mode.JSON else WSMsgType.BINARY
         self.has_session = False
 
@@ -108,18 +120,31 @@ class Connection:
             elif message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
                 return None
             else:
-                outcome = self._opening.receive(message)
+                outcome = self._in_time(self._opening.receive(message))
             if isinstance(outcome, Told):
                 await self._socket.send_frame(wire.encode(outcome.numbered, "", self._mode), self._text_or_binary)
                 outcome = outcome.closing
             if outcome is not None:
                 return outcome
 
+    def _in_time(self, outcome: Outcome) -> Outcome:
+        """What is to be done, unless the client makes us answer too often."""
+        if not isinstance(outcome, Told) or outcome.closing is not None:
+            return outcome
+        match self._pace.take(asyncio.get_running_loop().time()):
+            case Verdict.TELL:
+                return self._opening.refuse_pace()
+            case Verdict.CLOSE:
+                return self._opening.refuse_pace(TOO_OFTEN)
+            case Verdict.DROP:
+                return None
+        return outcome
+
     async def _converse(self, opened: Opened) -> Closing | None:
         """Read and write until one of the two is done; how to close, or None when the client has."""
         writing = _Writer(self._socket, self._transport, self._mode, opened.stream)
         async with asyncio.TaskGroup() as tasks:
-            reader = tasks.create_task(_Reader(self._socket, self._mode, opened).run())
+            reader = tasks.create_task(_Reader(self._socket, self._mode, opened, self._pace).run())
             writer = tasks.create_task(writing.run())
             stalled = tasks.create_task(writing.stalled())
             done, _ = await asyncio.wait((reader, writer, stalled), return_when=asyncio.FIRST_COMPLETED)
@@ -180,11 +205,12 @@ class _Writer:
 class _Reader:
     """Carries out what the client sends while the session is open."""
 
-    __slots__ = ("_first", "_ingest", "_max_message_bytes", "_mode", "_socket", "_stream")
+    __slots__ = ("_first", "_ingest", "_max_message_bytes", "_mode", "_pace", "_socket", "_stream")
 
-    def __init__(self, socket: AudioSocket, mode: Mode, opened: Opened) -> None:
+    def __init__(self, socket: AudioSocket, mode: Mode, opened: Opened, pace: Pace) -> None:
         self._socket = socket
         self._mode = mode
+        self._pace = pace
         self._stream = opened.stream
         self._ingest = opened.ingest
         self._first = opened.first
@@ -271,12 +297,35 @@ class _Reader:
     async def _obey(self, message: WSMessage) -> bool:
         """Carry out a message; True when it asked for the session's end."""
         try:
-            return await self._carry_out(read_message(message, self._mode))
+            meant = read_message(message, self._mode)
+        except AlfredVoiceError as error:
+            if self._is_in_time():
+                self._stream.report(error)
+            return False
+        # Audio has a limit of its own, the session's queue; and whoever goes is not to be held.
+        if not isinstance(meant, wire.Audio | wire.Stop) and not self._is_in_time():
+            return False
+        try:
+            return await self._carry_out(meant)
         except SessionEnded:
             raise
         except AlfredVoiceError as error:
             self._stream.report(error)
             return False
+
+    def _is_in_time(self) -> bool:
+        """Whether a message may be carried out now, or comes too soon after others.
+
+        Raises:
+            SessionEnded: there have been so many that this ends the session.
+        """
+        verdict = self._pace.take(asyncio.get_running_loop().time())
+        if verdict is Verdict.CLOSE:
+            self._stream.report(too_often(), fatal=True)
+            raise SessionEnded("too many messages have come")
+        if verdict is Verdict.TELL:
+            self._stream.report(too_often())
+        return verdict is Verdict.FINE
 
     async def _carry_out(self, meant: wire.Message) -> bool:
         match meant:

@@ -16,10 +16,18 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType
 
 from alfred_voice.audio.ingest import Ingest
 from alfred_voice.audio.pcm import AudioFormat
-from alfred_voice.errors import AlfredVoiceError, MessageTooLarge, Overloaded, ProtocolError, UnexpectedMessage
+from alfred_voice.errors import (
+    AlfredVoiceError,
+    MessageTooLarge,
+    Overloaded,
+    ProtocolError,
+    RateLimited,
+    UnexpectedMessage,
+)
 from alfred_voice.events import ErrorRaised, Event, Pong
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.outbox import Numbered
+from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server import wire
 from alfred_voice.server.closing import TOO_BIG, Closing
@@ -76,6 +84,11 @@ def too_large(limit_bytes: int) -> MessageTooLarge:
     return MessageTooLarge(f"expected messages of at most {limit_bytes} bytes, but a larger one came")
 
 
+def too_often() -> RateLimited:
+    """The error for messages that come faster than they may."""
+    return RateLimited("messages come too often; what comes too soon is not carried out")
+
+
 def settings_of(start: wire.Start, defaults: wire.Start) -> SessionSettings:
     """What a client asked for, the connection's defaults and then the daemon's for the rest.
 
@@ -94,11 +107,19 @@ def settings_of(start: wire.Start, defaults: wire.Start) -> SessionSettings:
 class Opening:
     """The connection's first messages; one per connection, done with when it answers :class:`Opened`."""
 
-    def __init__(self, coordinator: Coordinator, mode: Mode, defaults: wire.Start, max_message_bytes: int) -> None:
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        mode: Mode,
+        defaults: wire.Start,
+        max_message_bytes: int,
+        owner: Owner = NOBODY,
+    ) -> None:
         self._coordinator = coordinator
         self._mode = mode
         self._defaults = defaults
         self._max_message_bytes = max_message_bytes
+        self._owner = owner
         self._seq = 0
         self._refused = False
         self._unheard = 0
@@ -121,6 +142,10 @@ class Opening:
         """What is to be done about a message that the WebSocket refused for its size."""
         return self._tell_error(too_large(self._max_message_bytes), TOO_BIG)
 
+    def refuse_pace(self, closing: Closing | None = None) -> Told:
+        """Tell that messages come too often."""
+        return self._tell_error(too_often(), closing)
+
     def _answer_refused(self, meant: wire.Message) -> Outcome:
         match meant:
             case wire.Ping():
@@ -140,7 +165,11 @@ class Opening:
             settings = settings_of(start, self._defaults)
             ingest = Ingest(AudioFormat(settings.sample_rate, settings.channels, settings.encoding))
             stream = self._coordinator.open(
-                settings, "websocket", max_message_bytes=self._max_message_bytes, first_seq=self._seq
+                settings,
+                "websocket",
+                max_message_bytes=self._max_message_bytes,
+                first_seq=self._seq,
+                owner=self._owner,
             )
         except Overloaded as error:
             return self._tell_error(error, Closing(WSCloseCode.TRY_AGAIN_LATER, error.code))
