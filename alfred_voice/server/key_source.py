@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,6 +66,6 @@ def _read_file(path: Path) -> tuple[ApiKey, ...]:
         raise ConfigError(f"{origin}: cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError:
         raise ConfigError(f"{origin}: expected UTF-8 text") from None
-    if mode & (stat.S_IRGRP | stat.S_IROTH):
+    if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
         _log.warning("keys_file_readable", extra={"file": str(path), "advice": f"others can read it: chmod 600 {path}"})
     return read_keys_file(text, origin)

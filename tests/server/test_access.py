@@ -350,6 +350,24 @@ async def test_uploads_count_as_sessions_and_a_start_that_is_one_too_many_is_tol
     assert socket.close_code == 1013
 
 
+async def test_whoever_has_all_sessions_it_may_is_told_before_the_upgrade(
+    guarded: Guard, silence: Callable[[int], bytes]
+) -> None:
+    door = await guarded()
+    handshake = {**UPGRADE, **bearer(ALICE)}
+    waiting = [await door.client.ws_connect("/ws", headers=bearer(ALICE)) for _ in range(2)]
+    assert len(door.coordinator.roster) == 0
+    assert await ask(door, "GET", "/ws", headers=handshake) == (429, "too_many_sessions_of_key")
+    for socket in waiting:
+        await socket.close()
+
+    for name in ("a", "b"):
+        data = FormData({"session_id": name, "sample_rate": "16000"})
+        data.add_field("audio_file", silence(100), filename="a.raw")
+        assert await ask(door, "POST", "/process_frame", headers=bearer(ALICE), data=data) == (200, "")
+    assert await ask(door, "GET", "/ws", headers=handshake) == (429, "too_many_sessions_of_key")
+
+
 async def test_an_address_has_no_more_sessions_than_it_may(opened: Guard) -> None:
     door = await opened(max_sessions_per_address=1)
     socket = await door.connect("?session_id=first")

@@ -95,14 +95,23 @@ async def test_a_head_that_comes_byte_by_byte_is_cut_all_the_same(door: Any) -> 
 
 
 async def test_a_connection_that_has_asked_may_wait_before_it_asks_again(door: Any, played: Any) -> None:
-    async with door(head_timeout_s=0.2) as port, connected(port) as (reader, writer):
+    async with door(head_timeout_s=0.7) as port, connected(port) as (reader, writer):
         for _ in range(2):
             writer.write(REQUEST)
             head = await head_of(reader)
             assert head.startswith("HTTP/1.1 200 ")
             await reader.readexactly(int(head.lower().partition("content-length: ")[2].split("\r\n")[0]))
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1)
     assert refused(played, "slow_request") == 0
+
+
+async def test_a_connection_that_asks_no_more_is_closed(door: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alfred_voice.server.entrance.KEEP_ALIVE_S", 0.2)
+    async with door() as port, connected(port) as (reader, writer):
+        writer.write(REQUEST)
+        assert (await head_of(reader)).startswith("HTTP/1.1 200 ")
+        async with asyncio.timeout(10):
+            await reader.read()
 
 
 async def test_one_connection_too_many_is_told_so_and_place_is_made_by_those_who_leave(

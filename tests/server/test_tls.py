@@ -19,11 +19,15 @@ import pytest
 from alfred_voice.errors import ConfigError
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.server.application import Server, make_application
+from alfred_voice.server.key_source import KeySource
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.security import Security
 from alfred_voice.server.security_options import SecurityOptions
 from alfred_voice.server.tls import Certificate, certificate_of
 from tests.certificates import make_certificate
+
+
+KEY = "a-key-of-16-letters"
 
 
 @pytest.fixture
@@ -36,9 +40,9 @@ def trusting(cert: Path) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def listening(played: Any, certificate: Certificate) -> AsyncIterator[int]:
+async def listening(played: Any, certificate: Certificate, keys: str = "") -> AsyncIterator[int]:
     """The port of a door with this certificate."""
-    security = Security(certificate=certificate)
+    security = Security(certificate=certificate, keys=KeySource(environ={"ALFRED_API_KEYS": keys}))
     application = make_application(cast("Coordinator", played), ServerOptions(port=0, grace_s=1), None, security)
     server = Server(application)
     port = await server.start()
@@ -105,6 +109,17 @@ async def test_requests_and_websockets_go_over_tls_and_browsers_are_told_to_stay
             assert (await ws.receive_json(timeout=5))["type"] == "sessionStarted"
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await http.ws_connect(f"wss://127.0.0.1:{port}/ws", ssl=context, headers={"Origin": f"http{url[5:]}"})
+
+
+async def test_over_tls_a_cookie_goes_nowhere_else(played: Any, pair: tuple[Path, Path]) -> None:
+    cert, key = pair
+    async with (
+        listening(played, Certificate(str(cert), str(key)), f"me:{KEY}") as port,
+        aiohttp.ClientSession() as http,
+        http.get(f"https://127.0.0.1:{port}/monitor?token={KEY}", ssl=trusting(cert), allow_redirects=False) as answer,
+    ):
+        assert answer.status == 303
+        assert "; Secure" in answer.headers["Set-Cookie"]
 
 
 async def test_old_versions_of_tls_and_no_tls_at_all_are_refused(played: Any, pair: tuple[Path, Path]) -> None:
