@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from alfred_voice.models.post_processing import PostProcessor
     from alfred_voice.pipeline.coordinator import Coordinator
     from alfred_voice.server.recordings import RecordingWorker
+    from alfred_voice.server.security import Security
 
 log = logging.getLogger(__name__)
 
@@ -191,12 +192,18 @@ def serve(
 
     Returns:
         The process's exit code.
-    """
-    from alfred_voice.pipeline.memory import Memory
 
+    Raises:
+        ConfigError: keys or certificate cannot be used, or the daemon would be open to everybody.
+    """
+    # The pipeline and the door take a third of a second to import: commands that only want an engine do without.
+    from alfred_voice.pipeline.memory import Memory
+    from alfred_voice.server.security import open_security
+
+    security = open_security(config.server, config.security, os.environ)
     Memory().tune()
     try:
-        return _run(_serve(config, on_ready, load_engines))
+        return _run(_serve(config, security, on_ready, load_engines))
     finally:
         for number in SIGNALS:
             # The process is about to end by itself, with its own exit code.
@@ -204,14 +211,16 @@ def serve(
 
 
 async def _serve(
-    config: Config, on_ready: Callable[[str], None], load_engines: Callable[[Config, Store], Engines]
+    config: Config,
+    security: Security,
+    on_ready: Callable[[str], None],
+    load_engines: Callable[[Config, Store], Engines],
 ) -> int:
-    # The pipeline and the door take a third of a second to import: commands that only want an engine do without.
     from alfred_voice.server.application import Server, make_application
 
     store = open_store(config)
     coordinator = build_coordinator(config, lambda: load_engines(config, store), SystemClock())
-    server = Server(make_application(coordinator, config.server, _recording_worker(config)))
+    server = Server(make_application(coordinator, config.server, _recording_worker(config), security))
     stop = asyncio.Event()
     _stop_on_signals(stop)
     try:
@@ -222,7 +231,7 @@ async def _serve(
         return EXIT_FAILED
     try:
         await coordinator.start()
-        on_ready(f"http://{_shown_host(config.server.host)}:{port}")
+        on_ready(f"{security.scheme}://{_shown_host(config.server.host)}:{port}")
         await stop.wait()
         log.info("stopping")
         await coordinator.drain(config.server.grace_s)

@@ -34,6 +34,7 @@ from alfred_voice.pipeline.options import (
     TtsOptions,
 )
 from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.security_options import SecurityOptions
 from alfred_voice.session.options import InterruptionOptions, SttOptions, TurnOptions, VadOptions
 
 
@@ -60,6 +61,7 @@ class Config:
     """Every option of the daemon, by room."""
 
     server: ServerOptions = field(default_factory=ServerOptions)
+    security: SecurityOptions = field(default_factory=SecurityOptions)
     sessions: SessionsOptions = field(default_factory=SessionsOptions)
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     backpressure: BackpressureOptions = field(default_factory=BackpressureOptions)

@@ -46,6 +46,20 @@
     * :exc:`Draining`: the daemon is shutting down.
     * :exc:`TooManySessions`
 
+      * :exc:`TooManySessionsOfKey`
+      * :exc:`TooManySessionsOfAddress`
+
+  * :exc:`AccessError`: not allowed.
+
+    * :exc:`KeyNeeded`: no key was given.
+    * :exc:`KeyRefused`: the key that was given is none of ours.
+    * :exc:`NotAllowed`: the key is known, and this is not for it.
+    * :exc:`OriginRefused`: a page of another origin asks.
+    * :exc:`HostRefused`: the daemon is addressed by a name that is not its own.
+    * :exc:`RateLimited`: too often.
+
+      * :exc:`TooManyAttempts`: too many wrong keys from one address.
+
 Each class has a stable ``code`` for machines (on the wire, in metrics) and a ``fault`` that says
 whose it is, from which the server derives the HTTP status.
 """
@@ -278,3 +292,72 @@ class TooManySessions(Overloaded):
     """The limit of open sessions is reached."""
 
     code = "too_many_sessions"
+
+
+class TooManySessionsOfKey(TooManySessions):
+    """As many sessions as the key may have are open."""
+
+    code = "too_many_sessions_of_key"
+
+
+class TooManySessionsOfAddress(TooManySessions):
+    """As many sessions as one address may have are open."""
+
+    code = "too_many_sessions_of_address"
+
+
+class AccessError(AlfredVoiceError):
+    """Who asks may not."""
+
+    code = "access_refused"
+    fault = Fault.CLIENT
+
+
+class KeyNeeded(AccessError):
+    """No key was given where one is needed."""
+
+    code = "key_needed"
+
+
+class KeyRefused(AccessError):
+    """The key that was given is not among those that are configured."""
+
+    code = "key_refused"
+
+
+class NotAllowed(AccessError):
+    """The key is known, but may not do this."""
+
+    code = "not_allowed"
+
+
+class OriginRefused(AccessError):
+    """A page of an origin that is neither the daemon's own nor allowed asks."""
+
+    code = "origin_refused"
+
+
+class HostRefused(AccessError):
+    """The request is addressed to a host that the daemon does not go by."""
+
+    code = "host_refused"
+
+
+class RateLimited(AccessError):
+    """Too much in too little time.
+
+    Attributes:
+        retry_after_s: when it is worth trying again, in whole seconds.
+    """
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyAttempts(RateLimited):
+    """Too many wrong keys have come from one address."""
+
+    code = "too_many_attempts"

@@ -33,6 +33,8 @@ BYTES_PER_MB = 1024 * 1024
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _JSON_FIELDS = frozenset({"time", "level", "event", "logger", "exception"})
 _PLAIN_VALUE = re.compile(r"[\w.:/@%+,*~-]+")
+# A handshake's warnings repeat what the client offered as sub-protocols, and a key may be among that.
+_LEAST = {"aiohttp.access": logging.WARNING, "aiohttp.websocket": logging.ERROR}
 _DEEPEST = 8  # levels of a nested field that are still told apart
 
 
@@ -70,7 +72,7 @@ class Logging:
     def start(self, level: int) -> None:
         """Take over the root logger, warnings and uncaught exceptions."""
         # Other packages are heard from warnings on; that also keeps aiohttp's line per request out.
-        for name, least in [("", max(level, logging.WARNING)), (PACKAGE, level), ("aiohttp.access", logging.WARNING)]:
+        for name, least in {"": max(level, logging.WARNING), PACKAGE: level, **_LEAST}.items():
             self._levels[name] = logging.getLogger(name).level
             logging.getLogger(name).setLevel(least)
         for handler in self._handlers:

@@ -5,6 +5,8 @@ Exit status 0 when it is ready (prints the address), 1 when not (prints why), 2 
 """
 # ruff: noqa: INP001, T201 - a script
 
+import http.client
+import ssl
 import sys
 import time
 import urllib.error
@@ -18,25 +20,32 @@ POLL_S = 0.1
 
 
 def address(pid: int) -> str | None:
-    """``http://host:port`` of the first socket that the process listens on."""
+    """``host:port`` of the first socket that the process listens on."""
     for connection in psutil.Process(pid).net_connections(kind="inet"):
         if connection.status == psutil.CONN_LISTEN:
             host = EVERYWHERE.get(connection.laddr.ip, connection.laddr.ip)
-            return f"http://{f'[{host}]' if ':' in host else host}:{connection.laddr.port}"
+            return f"{f'[{host}]' if ':' in host else host}:{connection.laddr.port}"
     return None
 
 
-def reason_not_ready(url: str) -> str | None:
-    """What ``/readyz`` has against it; None when it is ready."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # it is this machine: never by a proxy
-    try:
-        with opener.open(f"{url}/readyz", timeout=2):
-            return None
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.read().decode(errors="replace")
-    except OSError as error:
-        return str(error)
+def ask(place: str) -> tuple[str, str | None]:
+    """The daemon's address, and what ``/readyz`` has against it; None when it is ready."""
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}),  # it is this machine: never by a proxy
+        # Whose certificate it is does not matter here: nothing but the question is sent.
+        urllib.request.HTTPSHandler(context=ssl._create_unverified_context()),  # noqa: S323, SLF001
+    )
+    reason = ""
+    for url in (f"http://{place}", f"https://{place}"):
+        try:
+            with opener.open(f"{url}/readyz", timeout=2):
+                return url, None
+        except urllib.error.HTTPError as error:
+            with error:
+                return url, error.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            reason = reason or str(error)
+    return f"http://{place}", reason
 
 
 def main(pid: int, wait_s: float) -> int:
@@ -46,10 +55,10 @@ def main(pid: int, wait_s: float) -> int:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
                 return 2
-            url = address(pid)
+            place = address(pid)
         except psutil.NoSuchProcess:
             return 2
-        reason = reason_not_ready(url) if url else "it does not listen yet"
+        url, reason = ask(place) if place else ("", "it does not listen yet")
         if reason is None:
             print(url)
             return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import sys
@@ -24,6 +25,8 @@ from alfred_voice.pipeline.memory import MEGABYTE
 READY_WITHIN_S = 120.0
 EXIT_WITHIN_S = 30.0
 _REQUEST_S = 10.0
+_OPEN = ("security.keys_file=", "security.tls_cert=", "security.tls_key=")
+"""A daemon of the benchmark's own, on this machine only: keys and TLS have nothing to protect there."""
 _TAIL_CHARS = 2_000
 _ADDRESS = re.compile(rb"ready at (http://[^;\s]+)")
 """In what ``alfred-voice serve`` prints once it takes sessions."""
@@ -124,7 +127,8 @@ async def running_daemon(
     Raises:
         DaemonFailed: it does not get ready, or does not leave with exit code 0 when it is told to.
     """
-    sets = [word for setting in config_overrides for word in ("--set", setting)]
+    sets = [word for setting in (*config_overrides, *_OPEN) for word in ("--set", setting)]
+    environment = {name: value for name, value in os.environ.items() if name != "ALFRED_API_KEYS"}
     words = ["serve", *arguments, *sets, "--host", "127.0.0.1", "--port", "0"]
     with tempfile.TemporaryDirectory(prefix="alfred-voice-bench-") as folder:
         log = Path(folder, "daemon.log")
@@ -132,7 +136,10 @@ async def running_daemon(
         started = clock.now()
         with _created(log) as output:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "alfred_voice", *words, stdout=asyncio.subprocess.PIPE, stderr=output
+                *(sys.executable, "-m", "alfred_voice", *words),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=output,
+                env=environment,
             )
         try:
             base_url = await _address(process, ready_within_s, log)

@@ -78,6 +78,7 @@ class Conversation:
         *,
         mode: Mode = "json",
         start: Mapping[str, Any] | None = None,
+        key: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
     ) -> AsyncIterator[Conversation]:
@@ -86,10 +87,11 @@ class Conversation:
         Leaving does not wait for pending events: call :meth:`stop` and read to the end, or :meth:`finish`, for those.
 
         Args:
-            url: the daemon's, as ``ws://host:port/ws`` or ``http://host:port``.
+            url: the daemon's, as ``ws://host:port/ws`` or ``http://host:port``; with TLS ``wss`` or ``https``.
             mode: how messages are written.
             start: fields of ``start``, such as ``{"sample_rate": 8000, "encoding": "mulaw"}``.
-            headers: further HTTP headers, such as ``Authorization``.
+            key: the daemon's key for this client, where it wants one.
+            headers: further HTTP headers.
             timeouts: how long to wait.
 
         Raises:
@@ -98,6 +100,8 @@ class Conversation:
         """
         timeouts = timeouts or Timeouts()
         framing = framing_of(mode)
+        if key is not None:
+            headers = {**(headers or {}), "Authorization": f"Bearer {key}"}
         # Reading the answer inside the session's own check is the one place where a refused upgrade still has a body.
         async with aiohttp.ClientSession(raise_for_status=_raise_for_refusal) as session:
             socket = await _open(session, address_of(url), framing.subprotocol, headers, timeouts)

@@ -26,6 +26,7 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--host", help="address to listen on (server.host)")
     parser.add_argument("--port", type=int, help="port to listen on (server.port); 0 for any free one")
+    parser.add_argument("--insecure", action="store_true", help="let other machines in without a key (server.insecure)")
     parser.add_argument("--log-file", metavar="FILE", help="log there, too (log.file)")
 
 
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
         if not 0 <= args.port <= 65535:
             raise ConfigError(f"--port: expected 0 to 65535, got {args.port}")
         server = replace(server, port=args.port)
+    if args.insecure:
+        server = replace(server, insecure=True)
     if args.log_file is not None:
         logging = replace(logging, file=args.log_file)
     running = configure(logging, stream=sys.stderr)

@@ -41,6 +41,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--mic", nargs="?", const="", metavar="DEVICE", help="the microphone, by number or name")
     parser.add_argument("--devices", action="store_true", help="list microphones and loudspeakers, and leave")
     parser.add_argument("--url", default="ws://127.0.0.1:8015/ws", help="the daemon (default: %(default)s)")
+    parser.add_argument(
+        "--key-env",
+        metavar="NAME",
+        default="ALFRED_API_KEY",
+        help="the environment variable that holds the daemon's key for us (default: %(default)s)",
+    )
     parser.add_argument("--msgpack", action="store_true", help="speak MessagePack instead of JSON")
     parser.add_argument(
         "--pace", type=_pace, default=1.0, help="times real time for a FILE; 0 for as fast as it goes (default: 1.0)"
@@ -89,6 +95,7 @@ async def talk(args: argparse.Namespace) -> int:
             args.url,
             mode="msgpack" if args.msgpack else "json",
             start=_start(args),
+            key=os.environ.get(args.key_env) or None,
             timeouts=Timeouts(receive_s=_SILENCE_S),
         )
         async with _frames(args) as frames, connection as conversation:

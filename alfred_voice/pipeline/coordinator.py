@@ -19,6 +19,7 @@ from alfred_voice.pipeline.memory import MEGABYTE
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.outbox import Outbox
+from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import FRAME_MS, Stream, StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
@@ -157,6 +158,7 @@ class Coordinator:
         max_message_bytes: int,
         first_seq: int = 0,
         resume: ResumeOffer | None = None,
+        owner: Owner = NOBODY,
     ) -> Stream:
         """Open a session; its first event is ``sessionStarted``.
 
@@ -166,6 +168,7 @@ class Coordinator:
             max_message_bytes: told to the client.
             first_seq: the number of its first event, when errors were told before the session was there.
             resume: told to a client that may come back.
+            owner: whose it is; sessions are counted by that.
 
         Raises:
             Overloaded: not now.
@@ -174,12 +177,13 @@ class Coordinator:
         try:
             self.admit()
             self._check_engine(settings)
+            self.roster.check_share(owner)
             self.roster.check_free(settings.session_id)
         except AlfredVoiceError as error:
             self.metrics.refused.labels(error.code).inc()
             raise
         stream = self._make_stream(settings, transport, first_seq)
-        self.roster.add(stream)
+        self.roster.add(stream, owner)
         self.metrics.sessions_active.labels(transport).inc()
         self._upkeep.degradation.apply(stream)
         limits = {

@@ -231,6 +231,9 @@ class Metrics:
             "alfred_sessions", "Sessions that have ended", ["transport", "reason"], registry=registry
         )
         self.refused = Counter("alfred_sessions_refused", "Sessions refused", ["code"], registry=registry)
+        self.requests_refused = Counter(
+            "alfred_requests_refused", "Requests and connections refused, by why", ["reason"], registry=registry
+        )
         self.frame_times = Times(FRAME_BUCKETS)
         registry.register(FrameCollector(self))
         self.final_seconds = Histogram(

@@ -5,10 +5,18 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
+from collections.abc import Iterable
 
-from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
+from alfred_voice.errors import (
+    SessionBusy,
+    TooManySessions,
+    TooManySessionsOfAddress,
+    TooManySessionsOfKey,
+    UnknownSession,
+)
 from alfred_voice.events import EndReason
 from alfred_voice.pipeline.options import SessionsOptions
+from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.stream import Stream
 
 
@@ -28,6 +36,7 @@ class Roster:
     def __init__(self, options: SessionsOptions) -> None:
         self._options = options
         self._streams: dict[str, Stream] = {}
+        self._owners: dict[str, Owner] = {}
         self._free_rows: list[int] = []
         self._rows = 0
         self._ends: deque[float] = deque(maxlen=NEWEST_ENDS)
@@ -49,6 +58,15 @@ class Roster:
         mean_s = (now - self._ends[0]) / len(self._ends)
         return min(LONGEST_END_S, max(1, math.ceil(mean_s)))
 
+    def check_share(self, owner: Owner) -> None:
+        """Nothing, when ``owner`` may have one more session.
+
+        Raises:
+            TooManySessionsOfKey: its key has as many as it may have.
+            TooManySessionsOfAddress: its address has.
+        """
+        check_share(owner, self._owners.values())
+
     def check_free(self, session_id: str) -> None:
         """Raise :exc:`SessionBusy` when a session of that name is open."""
         if session_id in self._streams:
@@ -61,16 +79,18 @@ class Roster:
         self._rows += 1
         return self._rows - 1
 
-    def add(self, stream: Stream) -> None:
+    def add(self, stream: Stream, owner: Owner = NOBODY) -> None:
         """Enter a session and give it a row."""
         stream.row = self._take_row()
         self._streams[stream.session_id] = stream
+        self._owners[stream.session_id] = owner
 
     def remove(self, stream: Stream, now: float) -> bool:
         """Strike a session that is over; False when it has been struck before."""
         if self._streams.get(stream.session_id) is not stream:
             return False
         del self._streams[stream.session_id]
+        del self._owners[stream.session_id]
         heapq.heappush(self._free_rows, stream.row)
         self._ends.append(now)
         return True
@@ -85,6 +105,10 @@ class Roster:
         if stream is None:
             raise UnknownSession(f"no session {session_id[:128]!r} is open; GET /sessions lists those that are")
         return stream
+
+    def owner_of(self, session_id: str) -> Owner | None:
+        """Who opened the session of that name; None when there is none."""
+        return self._owners.get(session_id)
 
     def all(self) -> list[Stream]:
         """All open sessions, oldest first."""
@@ -109,3 +133,24 @@ class Roster:
             for stream in self._streams.values()
             if stream.stopped_at is not None and now - stream.stopped_at >= STOP_PATIENCE_S
         ]
+
+
+def check_share(owner: Owner, others: Iterable[Owner]) -> None:
+    """Nothing, when ``owner`` may be one more among ``others``.
+
+    Raises:
+        TooManySessionsOfKey: its key is among them as often as it may be.
+        TooManySessionsOfAddress: its address is.
+    """
+    if owner.max_of_key is None and owner.max_of_address is None:
+        return
+    of_key = of_address = 0
+    for other in others:
+        of_key += other.key == owner.key
+        of_address += other.address == owner.address
+    if owner.max_of_key is not None and of_key >= owner.max_of_key:
+        raise TooManySessionsOfKey(f"this key may have {owner.max_of_key} sessions open at a time, and has {of_key}")
+    if owner.max_of_address is not None and of_address >= owner.max_of_address:
+        raise TooManySessionsOfAddress(
+            f"one address may have {owner.max_of_address} sessions open at a time, and this one has {of_address}"
+        )

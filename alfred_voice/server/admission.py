@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
 from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.owner import NOBODY, Owner
+from alfred_voice.pipeline.roster import check_share
 from alfred_voice.server.closing import GOING_AWAY
 from alfred_voice.server.connection import Connection
 from alfred_voice.server.resumption import Resumption
@@ -19,21 +21,22 @@ class Admission:
     def __init__(self, coordinator: Coordinator, resumption: Resumption) -> None:
         self._coordinator = coordinator
         self._resumption = resumption
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, Owner] = {}
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
     def __len__(self) -> int:
         return len(self._connections)
 
-    def check(self, session_id: str | None) -> None:
+    def check(self, session_id: str | None, owner: Owner = NOBODY) -> None:
         """Nothing, when one more connection may come in.
 
         Args:
             session_id: the session that it wants to open, where it says so.
+            owner: whose it is.
 
         Raises:
-            Overloaded: no session could be opened now.
+            Overloaded: no session could be opened now, or ``owner`` has as many as it may have.
             SessionBusy: that session is open elsewhere.
         """
         if session_id is not None and self._resumption.knows(session_id):
@@ -42,6 +45,9 @@ class Admission:
         limit = self._coordinator.options.sessions.max_concurrent
         if len(self._connections) >= limit:
             raise TooManySessions(f"expected at most {limit} connections, and all of them are taken")
+        # A connection may wait without a session, and a session may have come by another way.
+        check_share(owner, self._connections.values())
+        self._coordinator.roster.check_share(owner)
         if session_id is not None and self._is_open(session_id):
             raise SessionBusy(f"session {session_id!r} is open on another connection")
 
@@ -52,14 +58,14 @@ class Admission:
             return False
 
     @contextmanager
-    def entered(self, connection: Connection) -> Iterator[None]:
+    def entered(self, connection: Connection, owner: Owner = NOBODY) -> Iterator[None]:
         """Counts ``connection`` while it is open."""
-        self._connections.add(connection)
+        self._connections[connection] = owner
         self._is_empty.clear()
         try:
             yield
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
             if not self._connections:
                 self._is_empty.set()
 

@@ -9,13 +9,17 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.server.access import Access
 from alfred_voice.server.admission import Admission
+from alfred_voice.server.entrance import Entrance, Site, note_arrival
+from alfred_voice.server.headers import harden
 from alfred_voice.server.http import HttpRoutes
 from alfred_voice.server.monitor import Feed, MonitorRoutes, produce
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.problems import problem_documents
 from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
 from alfred_voice.server.resumption import Resumption
+from alfred_voice.server.security import Security
 from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.websocket import WebSocketRoutes
 
@@ -30,14 +34,23 @@ OPTIONS = web.AppKey("options", ServerOptions)
 ADMISSION = web.AppKey("admission", Admission)
 RESUMPTION = web.AppKey("resumption", Resumption)
 FEED = web.AppKey("feed", Feed)
+SECURITY = web.AppKey("security", Security)
 
 
 def make_application(
-    coordinator: Coordinator, options: ServerOptions, recording_worker: RecordingWorker | None = None
+    coordinator: Coordinator,
+    options: ServerOptions,
+    recording_worker: RecordingWorker | None = None,
+    security: Security | None = None,
 ) -> web.Application:
     """All routes over one coordinator; with a worker for recordings the one that takes them, too."""
-    # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
-    application = web.Application(middlewares=[problem_documents], client_max_size=options.max_message_bytes)
+    security = security or Security()
+    access = Access(security.options, security.keys, options.host, security.clock, coordinator.metrics)
+    application = web.Application(
+        middlewares=[note_arrival, problem_documents, access.guard],
+        # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
+        client_max_size=options.max_message_bytes,
+    )
     resumption = Resumption(coordinator.options.sessions.resume_grace_s)
     admission = Admission(coordinator, resumption)
     feed = Feed(coordinator)
@@ -47,8 +60,9 @@ def make_application(
     application[ADMISSION] = admission
     application[FEED] = feed
     application[RESUMPTION] = resumption
+    application[SECURITY] = security
     for room in (
-        WebSocketRoutes(coordinator, admission, resumption, options),
+        WebSocketRoutes(coordinator, admission, resumption, options, security.options),
         HttpRoutes(coordinator, uploads, options),
         uploads,
         MonitorRoutes(feed),
@@ -58,16 +72,11 @@ def make_application(
         recordings = RecordingRoutes(recording_worker, options)
         application.router.add_routes(recordings.routes())
         application.on_shutdown.append(recordings.close)
-    application.on_response_prepare.append(_harden)
+    application.on_response_prepare.extend((harden, access.share))
     application.on_shutdown.append(_end_feed)
     application.on_shutdown.append(_end_resumption)
-    application.cleanup_ctx.append(_run_feed)
+    application.cleanup_ctx.extend((_run_feed, _watch_certificate))
     return application
-
-
-async def _harden(request: web.Request, response: web.StreamResponse) -> None:
-    """No browser is to guess what an answer might be."""
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
 
 
 async def _run_feed(application: web.Application) -> AsyncIterator[None]:
@@ -77,6 +86,17 @@ async def _run_feed(application: web.Application) -> AsyncIterator[None]:
 
 async def _end_resumption(application: web.Application) -> None:
     application[RESUMPTION].close()
+
+
+async def _watch_certificate(application: web.Application) -> AsyncIterator[None]:
+    certificate = application[SECURITY].certificate
+    if certificate is None:
+        yield
+        return
+    watching = asyncio.create_task(certificate.watch())
+    yield
+    watching.cancel()
+    await asyncio.wait((watching,))
 
 
 async def _end_feed(application: web.Application) -> None:
@@ -96,7 +116,10 @@ class Server:
         self._runner = web.AppRunner(
             application, access_log=None, handle_signals=False, shutdown_timeout=HANDLERS_TIMEOUT_S
         )
-        self._site: web.TCPSite | None = None
+        security = application[SECURITY]
+        self._entrance = Entrance(security.options, application[COORDINATOR].metrics)
+        self._tls = None if security.certificate is None else security.certificate.context
+        self._site: Site | None = None
 
     async def start(self, host: str | None = None, port: int | None = None) -> int:
         """Listen, by default where the options say; returns the port, which matters when 0 was asked for.
@@ -106,11 +129,11 @@ class Server:
         """
         await self._runner.setup()
         try:
-            site = web.TCPSite(
-                self._runner,
+            address = (
                 self._options.host if host is None else host,
                 self._options.port if port is None else port,
             )
+            site = Site(self._runner, self._entrance, address, self._tls)
             await site.start()
         except OSError:
             await self._runner.cleanup()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,13 +15,18 @@ from alfred_voice.server.wire import shorten
 T = TypeVar("T")
 
 
-async def read_json(request: web.Request, kind: type[T], *, empty: T | None = None) -> T:
+async def read_json(request: web.Request, kind: type[T], within_s: float, *, empty: T | None = None) -> T:
     """The request's body as a ``kind``; ``empty``, where one is given, for no body at all.
 
     Raises:
+        HTTPRequestTimeout: it did not arrive within ``within_s`` seconds.
         MalformedMessage: it is no JSON object, or a field is unknown, missing, of the wrong type or out of range.
     """
-    data = await request.read()
+    try:
+        async with asyncio.timeout(within_s):
+            data = await request.read()
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout(text="the request's body did not arrive in time") from error
     if not data.strip() and empty is not None:
         return empty
     try:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from aiohttp import WSCloseCode
 
-from alfred_voice.errors import AlfredVoiceError, Fault, MessageTooLarge, Overloaded, UnsupportedAudio
+from alfred_voice.errors import AlfredVoiceError, Fault, MessageTooLarge, Overloaded, RateLimited, UnsupportedAudio
 from alfred_voice.events import EndReason
 
 
@@ -22,6 +22,7 @@ GOING_AWAY = Closing(WSCloseCode.GOING_AWAY, "shutdown")
 NOT_READ = Closing(WSCloseCode.TRY_AGAIN_LATER, "events were not read in time")
 NOT_STARTED = Closing(WSCloseCode.POLICY_VIOLATION, "no session was started in time")
 TAKEN_OVER = Closing(WSCloseCode.POLICY_VIOLATION, "the session goes on over another connection")
+TOO_OFTEN = Closing(WSCloseCode.POLICY_VIOLATION, RateLimited.code)
 TOO_BIG = Closing(WSCloseCode.MESSAGE_TOO_BIG, MessageTooLarge.code)
 
 _REASON_CODES: dict[EndReason, int] = {

@@ -28,10 +28,12 @@ from alfred_voice.server.closing import (
     NOT_READ,
     NOT_STARTED,
     TAKEN_OVER,
+    TOO_OFTEN,
     Closing,
     closing_of_end,
 )
-from alfred_voice.server.opening import Opened, Opening, Outcome, Told, read_message, too_large
+from alfred_voice.server.opening import Opened, Opening, Outcome, Told, read_message, too_large, too_often
+from alfred_voice.server.rates import Pace, Verdict
 from alfred_voice.server.resumption import Link, Resumption
 from alfred_voice.server.wire import Mode
 
@@ -55,13 +57,20 @@ class Connection:
     """A client on a WebSocket; :meth:`run` is its whole life."""
 
     def __init__(
-        self, socket: AudioSocket, transport: asyncio.Transport, mode: Mode, opening: Opening, resumption: Resumption
+        self,
+        socket: AudioSocket,
+        transport: asyncio.Transport,
+        mode: Mode,
+        opening: Opening,
+        resumption: Resumption,
+        pace: Pace,
     ) -> None:
         self._resumption = resumption
         self._socket = socket
         self._transport = transport
         self._mode = mode
         self._opening = opening
+        self._pace = pace
         self._text_or_binary = WSMsgType.TEXT if mode is Mode.JSON else WSMsgType.BINARY
         self.has_session = False
 
@@ -117,7 +126,7 @@ class Connection:
         try:
             if opened.last_seq is not None:
                 await self._catch_up(link, opened.last_seq)
-            conversation = _Conversation(self._socket, self._transport, self._mode, opened, taken_over)
+            conversation = _Conversation(self._socket, self._transport, self._mode, opened, taken_over, self._pace)
             closing = await conversation.run()
             may_return = conversation.may_return
             return closing
@@ -146,12 +155,25 @@ class Connection:
             elif message.type is not WSMsgType.TEXT and message.type is not WSMsgType.BINARY:
                 return None
             else:
-                outcome = self._opening.receive(message)
+                outcome = self._in_time(self._opening.receive(message))
             if isinstance(outcome, Told):
                 await self._socket.send_frame(wire.encode(outcome.numbered, "", self._mode), self._text_or_binary)
                 outcome = outcome.closing
             if outcome is not None:
                 return outcome
+
+    def _in_time(self, outcome: Outcome) -> Outcome:
+        """What is to be done, unless the client makes us answer too often."""
+        if not isinstance(outcome, Told) or outcome.closing is not None:
+            return outcome
+        match self._pace.take(asyncio.get_running_loop().time()):
+            case Verdict.TELL:
+                return self._opening.refuse_pace()
+            case Verdict.CLOSE:
+                return self._opening.refuse_pace(TOO_OFTEN)
+            case Verdict.DROP:
+                return None
+        return outcome
 
 
 class _Conversation:
@@ -164,10 +186,11 @@ class _Conversation:
         mode: Mode,
         opened: Opened,
         taken_over: asyncio.Event,
+        pace: Pace,
     ) -> None:
         self._socket = socket
         self._stream = opened.link.stream
-        self._reading = _Reader(socket, mode, opened)
+        self._reading = _Reader(socket, mode, opened, pace)
         self._writing = _Writer(socket, transport, mode, self._stream)
         self._taken_over = taken_over
         self.may_return = True
@@ -246,11 +269,12 @@ class _Writer:
 class _Reader:
     """Carries out what the client sends while the session is open."""
 
-    __slots__ = ("_first", "_ingest", "_max_message_bytes", "_mode", "_socket", "_stream", "_unput")
+    __slots__ = ("_first", "_ingest", "_max_message_bytes", "_mode", "_pace", "_socket", "_stream", "_unput")
 
-    def __init__(self, socket: AudioSocket, mode: Mode, opened: Opened) -> None:
+    def __init__(self, socket: AudioSocket, mode: Mode, opened: Opened, pace: Pace) -> None:
         self._socket = socket
         self._mode = mode
+        self._pace = pace
         self._stream = opened.link.stream
         self._ingest = opened.link.ingest
         self._unput = opened.link.unput
@@ -348,12 +372,35 @@ class _Reader:
     async def _obey(self, message: WSMessage) -> bool:
         """Carry out a message; True when it asked for the session's end."""
         try:
-            return await self._carry_out(read_message(message, self._mode))
+            meant = read_message(message, self._mode)
+        except AlfredVoiceError as error:
+            if self._is_in_time():
+                self._stream.report(error)
+            return False
+        # Audio has a limit of its own, the session's queue; and whoever goes is not to be held.
+        if not isinstance(meant, wire.Audio | wire.Stop) and not self._is_in_time():
+            return False
+        try:
+            return await self._carry_out(meant)
         except SessionEnded:
             raise
         except AlfredVoiceError as error:
             self._stream.report(error)
             return False
+
+    def _is_in_time(self) -> bool:
+        """Whether a message may be carried out now, or comes too soon after others.
+
+        Raises:
+            SessionEnded: there have been so many that this ends the session.
+        """
+        verdict = self._pace.take(asyncio.get_running_loop().time())
+        if verdict is Verdict.CLOSE:
+            self._stream.report(too_often(), fatal=True)
+            raise SessionEnded("too many messages have come")
+        if verdict is Verdict.TELL:
+            self._stream.report(too_often())
+        return verdict is Verdict.FINE
 
     async def _carry_out(self, meant: wire.Message) -> bool:
         match meant:

@@ -17,6 +17,8 @@ from alfred_voice.audio.pcm import encode
 from alfred_voice.audio.wav import wav_header
 from alfred_voice.errors import AlfredVoiceError, Overloaded
 from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.stream import Stream
+from alfred_voice.server.access import check_session, may_see
 from alfred_voice.server.bodies import live_json, read_json
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.uploads import Uploads
@@ -72,16 +74,17 @@ class HttpRoutes:
 
     async def session_status(self, request: web.Request) -> web.Response:
         """One session's state, counters, ages and latencies."""
-        return live_json(self._coordinator.roster.get(request.match_info["session_id"]).status())
+        return live_json(self._stream_of(request).status())
 
     async def sessions(self, request: web.Request) -> web.Response:
-        """All open sessions, as their own status tells them."""
-        sessions = [stream.status() for stream in self._coordinator.roster.all()]
+        """All open sessions that the caller may see, as their own status tells them."""
+        roster = self._coordinator.roster
+        sessions = [stream.status() for stream in roster.all() if may_see(request, roster, stream.session_id)]
         return live_json({"count": len(sessions), "sessions": sessions})
 
     async def end_session(self, request: web.Request) -> web.Response:
         """End a session as its own ``stop`` would; what an upload's session still had to tell comes back."""
-        stream = self._coordinator.roster.get(request.match_info["session_id"])
+        stream = self._stream_of(request)
         if stream.transport == "http":
             return live_json(await self._uploads.end(stream))
         stream.stop()
@@ -91,6 +94,12 @@ class HttpRoutes:
         except TimeoutError as error:
             raise Overloaded("the session has been told to end, but has not finished yet") from error
         return live_json({"session_id": stream.session_id, "ended": True})
+
+    def _stream_of(self, request: web.Request) -> Stream:
+        """The session that the path names, if it is the caller's to see."""
+        roster, session_id = self._coordinator.roster, request.match_info["session_id"]
+        check_session(request, roster, session_id)
+        return roster.get(session_id)
 
     async def pipeline_status(self, request: web.Request) -> web.Response:
         """Health, load and alerts of the whole daemon."""
@@ -109,7 +118,7 @@ class HttpRoutes:
 
     async def optimize(self, request: web.Request) -> web.Response:
         """Free what can be freed."""
-        asked = await read_json(request, OptimizeRequest, empty=OptimizeRequest())
+        asked = await read_json(request, OptimizeRequest, self._options.request_timeout_s, empty=OptimizeRequest())
         unnamed = asked == OptimizeRequest()
         done = self._coordinator.optimise(
             trigger_gc=unnamed or bool(asked.trigger_gc),
@@ -120,7 +129,7 @@ class HttpRoutes:
 
     async def synthesize(self, request: web.Request) -> web.StreamResponse:
         """Speak a text: audio as it is made."""
-        asked = await read_json(request, SynthesizeRequest)
+        asked = await read_json(request, SynthesizeRequest, self._options.request_timeout_s)
         timeout_s = self._options.request_timeout_s
         async with aclosing(self._coordinator.synthesise(asked.text, asked.voice, asked.speed)) as pieces:
             # The first piece tells whether anything can be said: until then errors are still problem documents.

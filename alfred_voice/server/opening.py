@@ -22,11 +22,13 @@ from alfred_voice.errors import (
     MessageTooLarge,
     Overloaded,
     ProtocolError,
+    RateLimited,
     UnexpectedMessage,
 )
 from alfred_voice.events import ErrorRaised, Event, Pong
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.outbox import Numbered
+from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.server import wire
 from alfred_voice.server.closing import TOO_BIG, Closing
 from alfred_voice.server.resumption import Link, Resumption
@@ -86,6 +88,11 @@ def too_large(limit_bytes: int) -> MessageTooLarge:
     return MessageTooLarge(f"expected messages of at most {limit_bytes} bytes, but a larger one came")
 
 
+def too_often() -> RateLimited:
+    """The error for messages that come faster than they may."""
+    return RateLimited("messages come too often; what comes too soon is not carried out")
+
+
 def settings_of(start: wire.Start, defaults: wire.Start) -> SessionSettings:
     """What a client asked for, the connection's defaults and then the daemon's for the rest.
 
@@ -111,12 +118,14 @@ class Opening:
         mode: Mode,
         defaults: wire.Start,
         max_message_bytes: int,
+        owner: Owner = NOBODY,
     ) -> None:
         self._coordinator = coordinator
         self._resumption = resumption
         self._mode = mode
         self._defaults = defaults
         self._max_message_bytes = max_message_bytes
+        self._owner = owner
         self._seq = 0
         self._refused = False
         self._unheard = 0
@@ -139,6 +148,10 @@ class Opening:
         """What is to be done about a message that the WebSocket refused for its size."""
         return self._tell_error(too_large(self._max_message_bytes), TOO_BIG)
 
+    def refuse_pace(self, closing: Closing | None = None) -> Told:
+        """Tell that messages come too often."""
+        return self._tell_error(too_often(), closing)
+
     def _answer_refused(self, meant: wire.Message) -> Outcome:
         match meant:
             case wire.Ping():
@@ -159,7 +172,12 @@ class Opening:
             ingest = Ingest(AudioFormat(settings.sample_rate, settings.channels, settings.encoding))
             offer = self._resumption.offer() if settings.resumable else None
             stream = self._coordinator.open(
-                settings, "websocket", max_message_bytes=self._max_message_bytes, first_seq=self._seq, resume=offer
+                settings,
+                "websocket",
+                max_message_bytes=self._max_message_bytes,
+                first_seq=self._seq,
+                resume=offer,
+                owner=self._owner,
             )
         except Overloaded as error:
             return self._tell_error(error, Closing(WSCloseCode.TRY_AGAIN_LATER, error.code))
@@ -169,7 +187,7 @@ class Opening:
             return self._tell_error(error)
         if self._unheard:
             _log.info("audio_unheard", extra={"session": stream.session_id, "messages": self._unheard})
-        link = Link(stream, ingest)
+        link = Link(stream, ingest, self._owner)
         if offer is not None:
             self._resumption.keep(link, offer)
         return Opened(link, first, self._max_message_bytes)
@@ -180,7 +198,7 @@ class Opening:
         try:
             if any(getattr(start, name) is not None for name in _SETTINGS if name != "session_id") or start.events:
                 raise MalformedMessage("start: expected only session_id and last_seq beside resume_token")
-            link = self._resumption.claim(session_id, token, last_seq)
+            link = self._resumption.claim(session_id, token, last_seq, self._owner)
         except AlfredVoiceError as error:
             # A client that cannot go on opens a new session, on this connection as well.
             self._refused = True

@@ -13,6 +13,9 @@ class ServerOptions:
     """Address and limits of the door."""
 
     host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
+    insecure: Annotated[
+        bool, Meta(description="let other machines in although no key is configured; see docs/security.md")
+    ] = False
     port: Annotated[int, Meta(ge=0, le=65535, description="port; 0 for any free one")] = 8015
     max_message_bytes: Annotated[int, Meta(ge=4096, le=268435456, description="largest WebSocket message")] = 1_048_576
     max_upload_bytes: Annotated[int, Meta(ge=4096, le=4294967296, description="largest upload over HTTP")] = 26_214_400

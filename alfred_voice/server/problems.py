@@ -11,12 +11,18 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alfred_voice.errors import (
+    AccessError,
     AlfredVoiceError,
     Fault,
+    KeyNeeded,
+    KeyRefused,
     MessageTooLarge,
     Overloaded,
+    RateLimited,
     SessionBusy,
     SessionEnded,
+    TooManySessionsOfAddress,
+    TooManySessionsOfKey,
     UnknownSession,
     UnsupportedAudio,
 )
@@ -25,13 +31,22 @@ from alfred_voice.server.wire import shorten
 
 _log = logging.getLogger(__name__)
 
+REALM = "alfred-voice"
+"""What a key opens, as the challenge of a 401 names it."""
+
 _STATUSES: tuple[tuple[type[AlfredVoiceError], int], ...] = (
     (UnknownSession, 404),
     (SessionBusy, 409),
     (SessionEnded, 409),
     (MessageTooLarge, 413),
     (UnsupportedAudio, 415),
+    (TooManySessionsOfKey, 429),
+    (TooManySessionsOfAddress, 429),
     (Overloaded, 503),
+    (KeyNeeded, 401),
+    (KeyRefused, 401),
+    (RateLimited, 429),
+    (AccessError, 403),
 )
 _FAULT_STATUSES = {Fault.CLIENT: 400, Fault.SERVER: 500, Fault.MACHINE: 503}
 
@@ -74,8 +89,18 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
 
 def problem_of(error: AlfredVoiceError) -> web.Response:
     """The problem document of a deliberate error."""
-    headers = {"Retry-After": str(error.retry_after_s)} if isinstance(error, Overloaded) else None
-    return problem(status_of(error), error.code, str(error), headers)
+    return problem(status_of(error), error.code, str(error), _headers_of(error))
+
+
+def _headers_of(error: AlfredVoiceError) -> dict[str, str]:
+    """What goes with the status: when to come again, or how to show a key (RFC 6750, section 3)."""
+    if isinstance(error, Overloaded | RateLimited):
+        return {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, KeyNeeded):
+        return {"WWW-Authenticate": f'Bearer realm="{REALM}"'}
+    if isinstance(error, KeyRefused):
+        return {"WWW-Authenticate": f'Bearer realm="{REALM}", error="invalid_token"'}
+    return {}
 
 
 @web.middleware

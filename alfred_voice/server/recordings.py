@@ -28,6 +28,7 @@ from alfred_voice.errors import (
     Overloaded,
 )
 from alfred_voice.files.transcriber import Wishes
+from alfred_voice.server.credentials import QUERY_FIELD
 from alfred_voice.server.form import AUDIO_FIELD, FIELD_BYTES, FRAMING_BYTES
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.problems import problem
@@ -115,7 +116,8 @@ class RecordingRoutes:
         except TimeoutError as error:
             raise web.HTTPRequestTimeout(text="the recording did not arrive in time") from error
         file.flush()
-        return wishes_of({**request.query, **fields}, self._options.max_recording_s)
+        asked = {name: value for name, value in request.query.items() if name != QUERY_FIELD}
+        return wishes_of({**asked, **fields}, self._options.max_recording_s)
 
     @contextlib.asynccontextmanager
     async def _lines(self, upload: Upload) -> AsyncIterator[asyncio.StreamReader]:

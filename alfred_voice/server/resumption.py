@@ -21,6 +21,7 @@ from alfred_voice.audio.pcm import Int16
 from alfred_voice.errors import ResumeRefused
 from alfred_voice.events import ResumeOffer, SessionResumed
 from alfred_voice.pipeline.outbox import Numbered
+from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.stream import Stream
 
 
@@ -37,6 +38,8 @@ class Link:
 
     stream: Stream
     ingest: Ingest
+    owner: Owner = NOBODY
+    """Whose the session is."""
     unput: deque[Int16] = field(default_factory=deque)
     """Frames that have been taken from the client and wait for room in the session."""
     let_go: Callable[[], None] | None = None
@@ -77,13 +80,14 @@ class Resumption:
         link.digest = _digest(offer.token)
         self._links[link.stream.session_id] = link
 
-    def claim(self, session_id: str, token: str, last_seq: int) -> Link:
+    def claim(self, session_id: str, token: str, last_seq: int, owner: Owner = NOBODY) -> Link:
         """The link of a session whose client has come back.
 
         Args:
             session_id: which session.
             token: what the client was told when it opened the session.
             last_seq: number of the last event that it got; -1 for none.
+            owner: who has come; the key must be the one with which the session was opened.
 
         Raises:
             ResumeRefused: no such session waits, the token is another one's, or events are gone for good.
@@ -91,7 +95,7 @@ class Resumption:
         link = self._links.get(session_id)
         # Who does not have the token is not told whether there is such a session.
         is_right = link is not None and link.digest is not None and hmac.compare_digest(link.digest, _digest(token))
-        if link is None or not is_right:
+        if link is None or not is_right or link.owner.key != owner.key:
             raise ResumeRefused("expected the name and the token of a session that can be resumed; open a new one")
         link.stream.told_after(last_seq)
         return link

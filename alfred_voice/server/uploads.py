@@ -24,8 +24,10 @@ from alfred_voice.errors import (
 from alfred_voice.events import EVENT_TYPES, FrameProcessed
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.outbox import Numbered, SlowReader, SpeechAudio
+from alfred_voice.pipeline.owner import Owner
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server import wire
+from alfred_voice.server.access import check_session, owner_of
 from alfred_voice.server.bodies import live_json
 from alfred_voice.server.form import Upload, read_upload
 from alfred_voice.server.options import ServerOptions
@@ -166,9 +168,10 @@ class Uploads:
         now = asyncio.get_running_loop().time
         upload = await self._read(request)
         arrived_at = now()
+        check_session(request, self._coordinator.roster, upload.session_id)
         self._sweep()
         known = self._sessions.get(upload.session_id)
-        session = self._open(upload) if known is None else known
+        session = self._open(upload, owner_of(request)) if known is None else known
         with session.working():
             _check_format(upload, session.format)
             frames_before = session.frames
@@ -217,7 +220,7 @@ class Uploads:
         except TimeoutError as error:
             raise web.HTTPRequestTimeout(text="the upload did not arrive in time") from error
 
-    def _open(self, upload: Upload) -> UploadSession:
+    def _open(self, upload: Upload, owner: Owner) -> UploadSession:
         if upload.audio is None:
             raise UnknownSession(f"no session {wire.shorten(upload.session_id)!r} is open")
         asked = {
@@ -227,7 +230,7 @@ class Uploads:
         }
         settings = SessionSettings(upload.session_id, events=frozenset(EVENT_TYPES.values()), **asked)
         audio_format = AudioFormat(settings.sample_rate, settings.channels, settings.encoding)
-        stream = self._coordinator.open(settings, "http", max_message_bytes=self._options.max_upload_bytes)
+        stream = self._coordinator.open(settings, "http", max_message_bytes=self._options.max_upload_bytes, owner=owner)
         session = UploadSession(stream, audio_format)
         self._sessions[upload.session_id] = session
         return session

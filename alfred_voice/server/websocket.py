@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import msgspec
@@ -10,12 +11,16 @@ from aiohttp import hdrs, web
 from alfred_voice.errors import MalformedMessage
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.server import wire
+from alfred_voice.server.access import is_websocket, owner_of
 from alfred_voice.server.admission import Admission
 from alfred_voice.server.audio_socket import AudioSocket
 from alfred_voice.server.connection import CLOSE_TIMEOUT_S, Connection
+from alfred_voice.server.credentials import offered_protocols
 from alfred_voice.server.opening import Opening
 from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.rates import Pace
 from alfred_voice.server.resumption import Resumption
+from alfred_voice.server.security_options import SecurityOptions
 from alfred_voice.server.wire import Mode, shorten
 
 
@@ -28,12 +33,18 @@ class WebSocketRoutes:
     """Admits clients and gives each its connection."""
 
     def __init__(
-        self, coordinator: Coordinator, admission: Admission, resumption: Resumption, options: ServerOptions
+        self,
+        coordinator: Coordinator,
+        admission: Admission,
+        resumption: Resumption,
+        options: ServerOptions,
+        security: SecurityOptions,
     ) -> None:
         self._resumption = resumption
         self._coordinator = coordinator
         self._admission = admission
         self._options = options
+        self._security = security
 
     def routes(self) -> list[web.RouteDef]:
         """For the application's router."""
@@ -41,17 +52,18 @@ class WebSocketRoutes:
 
     async def root(self, request: web.Request) -> web.StreamResponse:
         """The same endpoint for a WebSocket; whoever comes without one wants to see something."""
-        if request.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket":
+        if is_websocket(request):
             return await self.connect(request)
         raise web.HTTPSeeOther("/monitor")
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
         """Upgrade, and serve the client until one of the two closes."""
-        if request.headers.get(hdrs.UPGRADE, "").strip().lower() != "websocket":
+        if not is_websocket(request):
             raise web.HTTPUpgradeRequired(headers={hdrs.UPGRADE: "websocket"}, text="expected a WebSocket handshake")
         mode = _offered_mode(request)
         defaults = _defaults(request)
-        self._admission.check(defaults.session_id)
+        owner = owner_of(request)
+        self._admission.check(defaults.session_id, owner)
         socket = AudioSocket(
             timeout=CLOSE_TIMEOUT_S,
             heartbeat=self._options.heartbeat_s,
@@ -65,29 +77,31 @@ class WebSocketRoutes:
         if transport is None:
             return socket  # gone between its request and our answer
         resumption = self._resumption
-        opening = Opening(self._coordinator, resumption, mode, defaults, self._options.max_message_bytes)
-        connection = Connection(socket, transport, mode, opening, resumption)
-        with self._admission.entered(connection):
+        opening = Opening(self._coordinator, resumption, mode, defaults, self._options.max_message_bytes, owner)
+        connection = Connection(socket, transport, mode, opening, resumption, self._pace())
+        with self._admission.entered(connection, owner):
             try:
                 await connection.run(self._coordinator.options.sessions.idle_timeout_s)
             except Exception:  # noqa: BLE001  the connection's top
                 _log.exception("connection_failed")
         return socket
 
+    def _pace(self) -> Pace:
+        """How often a new connection may send what is no audio."""
+        now = asyncio.get_running_loop().time()
+        return Pace(self._security.control_messages_per_s, self._security.control_burst, now)
+
 
 def _offered_mode(request: web.Request) -> Mode:
     """The first sub-protocol of the client's that is ours; JSON when it offers none."""
-    offered = [
-        name.strip()
-        for value in request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())
-        for name in value.split(",")
-        if name.strip()
-    ]
-    if not offered:
+    offered = offered_protocols(request)
+    if not offered and not any(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, ())):
         return Mode.JSON
     for name in offered:
         if name in tuple(Mode):
             return Mode(name)
+    if not offered:
+        raise MalformedMessage(f"expected a sub-protocol of {', '.join(Mode)} beside the key")
     raise MalformedMessage(
         f"expected a sub-protocol of {', '.join(Mode)}, but {shorten(', '.join(offered))!r} was offered"
     )

@@ -35,6 +35,17 @@ async def test_a_daemon_is_ready_and_measured_and_leaves(models: object) -> None
 
 @pytest.mark.end_to_end
 @pytest.mark.models
+async def test_a_daemon_for_a_benchmark_needs_no_key_whatever_is_configured_here(
+    models: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALFRED_API_KEYS", "me:a-key-of-16-letters")
+    monkeypatch.setenv("ALFRED_SECURITY__KEYS_FILE", "/nowhere/keys.toml")
+    async with running_daemon() as daemon:
+        assert (await daemon.metrics())["pipelineState"]["sessionsActive"] == 0
+
+
+@pytest.mark.end_to_end
+@pytest.mark.models
 async def test_a_daemon_that_answers_with_an_error_is_one(models: object) -> None:
     async with running_daemon() as daemon:
         with pytest.raises(DaemonFailed, match="GET /nowhere"):

@@ -17,6 +17,8 @@ STATS = {"frames_received": 500, "frames_processed": 498, "frames_dropped": 2, "
 HEALTH = {"health": "healthy", "processingLoad": 12.4, "memoryUsage": 187.2}
 EVENTS: dict[str, dict[str, Any]] = {
     "sessionStarted": {"sample_rate": 16000, "encoding": "pcm_s16le", "engines": {"stt": "moonshine"}, "limits": {}},
+    "sessionResumed": {"audio_bytes": 64_000},
+    "audioAcknowledged": {"audio_bytes": 64_000},
     "speechStart": {"at_ms": 320.0, "probability": 0.93},
     "speechEnd": {"at_ms": 2880.0, "duration_ms": 2560.0},
     "partialTranscription": {
@@ -49,6 +51,8 @@ EVENTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 EXPECTED = {
     "sessionStarted": "session s: 16000 Hz pcm_s16le (stt moonshine)",
+    "sessionResumed": "sessionResumed audio_bytes=64000",
+    "audioAcknowledged": "audioAcknowledged audio_bytes=64000",
     "speechStart": "speech starts (p 0.93)",
     "speechEnd": "speech ends (2560 ms)",
     "partialTranscription": "… Ever tried, ever",

@@ -17,7 +17,7 @@ from alfred_voice.models.engine import Engines
 from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn, ScriptedVad
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.metrics import Metrics
-from alfred_voice.pipeline.options import CoordinatorOptions, MemoryOptions
+from alfred_voice.pipeline.options import AlertOptions, CoordinatorOptions, MemoryOptions
 from alfred_voice.pipeline.outbox import Numbered, SpeechAudio
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.pipeline.work import Job
@@ -230,7 +230,7 @@ class House:
 @pytest.fixture
 def options() -> CoordinatorOptions:
     """The defaults, but for the memory of a test run."""
-    return CoordinatorOptions(memory=ROOMY)
+    return CoordinatorOptions(memory=ROOMY, alerts=AlertOptions(memory_mb=ROOMY.limit_mb))
 
 
 @pytest.fixture

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
+from alfred_voice.errors import (
+    SessionBusy,
+    TooManySessions,
+    TooManySessionsOfAddress,
+    TooManySessionsOfKey,
+    UnknownSession,
+)
 from alfred_voice.pipeline.options import SessionsOptions
+from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.roster import LONGEST_END_S, STOP_PATIENCE_S, UNKNOWN_END_S, Roster
 from alfred_voice.pipeline.stream import Stream
 
@@ -173,3 +180,47 @@ def test_who_was_told_to_stop_long_ago_and_is_still_here_is_stuck(
     roster.add(stream)
     cast("Guest", stream).stopped_at = stopped_at
     assert roster.stuck(STOP_PATIENCE_S) == ([stream] if is_stuck else [])
+
+
+# Owners
+
+
+def test_a_session_has_the_owner_that_it_was_entered_with(roster: Roster) -> None:
+    alice = Owner("alice", "10.0.0.1")
+    one, two = guest("one"), guest("two")
+    roster.add(one, alice)
+    roster.add(two)
+
+    assert roster.owner_of("one") == alice
+    assert roster.owner_of("two") == NOBODY
+    roster.remove(one, 0.0)
+    assert roster.owner_of("one") is None
+
+
+def test_a_key_may_have_so_many_sessions_wherever_it_is_used(roster: Roster) -> None:
+    alice = Owner("alice", "10.0.0.1", max_of_key=2)
+    one = guest("one")
+    roster.add(one, alice)
+    roster.add(guest("other"), Owner("bob", "10.0.0.1"))
+    roster.check_share(alice)
+    roster.add(guest("two"), replace(alice, address="10.0.0.2"))
+
+    with pytest.raises(TooManySessionsOfKey, match="2 sessions open at a time, and has 2"):
+        roster.check_share(alice)
+    roster.remove(one, 0.0)
+    roster.check_share(alice)
+
+
+def test_an_address_may_have_so_many_sessions_whatever_its_keys(roster: Roster) -> None:
+    alice = Owner("alice", "10.0.0.1", max_of_address=2)
+    roster.add(guest("one"), alice)
+    roster.add(guest("two"), replace(alice, key="bob"))
+
+    with pytest.raises(TooManySessionsOfAddress, match="2 sessions open at a time, and this one has 2"):
+        roster.check_share(replace(alice, key="carol"))
+    roster.check_share(replace(alice, address="10.0.0.2"))
+
+
+def test_a_key_that_may_have_no_session_gets_none(roster: Roster) -> None:
+    with pytest.raises(TooManySessionsOfKey):
+        roster.check_share(Owner("scraper", max_of_key=0))

@@ -31,8 +31,10 @@ from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
+from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.server.application import make_application
 from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.security import Security
 from alfred_voice.session.settings import SessionSettings
 
 
@@ -72,14 +74,18 @@ async def make_door() -> AsyncIterator[MakeDoor]:
     opened: list[Door] = []
 
     async def make(
-        server: ServerOptions | None = None, pipeline: CoordinatorOptions | None = None, *, started: bool = True
+        server: ServerOptions | None = None,
+        pipeline: CoordinatorOptions | None = None,
+        *,
+        started: bool = True,
+        security: Security | None = None,
     ) -> Door:
         tts = ScriptedTts(ms_per_character=10.0)
         engines = Engines(vad=ScriptedVad(), stt=ScriptedStt(("turn on the lamp",)), turn=ScriptedTurn(), tts=tts)
         coordinator = Coordinator(lambda: engines, pipeline or CoordinatorOptions(), SystemClock(), Metrics("0"))
         if started:
             await coordinator.start()
-        client = TestClient(DoorServer(make_application(coordinator, server or ServerOptions())))
+        client = TestClient(DoorServer(make_application(coordinator, server or ServerOptions(), None, security)))
         await client.start_server()
         door = Door(client, coordinator, tts)
         opened.append(door)
@@ -234,6 +240,12 @@ class PlayedRoster:
     def all(self) -> list[PlayedStream]:
         return list(self.streams.values())
 
+    def check_share(self, owner: Owner) -> None:
+        pass
+
+    def owner_of(self, session_id: str) -> Owner | None:
+        return None
+
 
 class PlayedCoordinator:
     """A pipeline that does what a test says."""
@@ -268,6 +280,7 @@ class PlayedCoordinator:
         max_message_bytes: int,
         first_seq: int = 0,
         resume: ResumeOffer | None = None,
+        owner: Owner = NOBODY,
     ) -> PlayedStream:
         self.admit()
         if self.open_refusal is not None:

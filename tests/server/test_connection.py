@@ -210,8 +210,8 @@ async def test_a_client_that_reads_nothing_is_cut_off(
     await loop.sock_connect(client, ("127.0.0.1", played_door.port))
     await loop.sock_sendall(
         client,
-        b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         b"\x81\x90\x00\x00\x00\x00" + START.encode(),
     )
     await eventually(lambda: played_door.coordinator.roster.streams)

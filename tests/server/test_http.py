@@ -311,7 +311,7 @@ async def test_an_engine_that_fails_in_the_middle_cuts_the_stream_off(
     played.synthesise = speak
     reader, writer = await asyncio.open_connection("127.0.0.1", played_door.port)
     body = b'{"text":"Hi"}'
-    writer.write(b"POST /synthesize HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    writer.write(b"POST /synthesize HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     received = b""
     try:

@@ -16,7 +16,7 @@ import pytest
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
 UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 )
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
@@ -223,7 +223,9 @@ async def test_a_reset_in_the_middle_of_speech_is_forgotten(door: Any, eventuall
     ],
 )
 async def test_no_path_leads_out_of_the_static_files(door: Any, path: str) -> None:
-    async with connected(door.port, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()) as wire:
+    async with connected(
+        door.port, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+    ) as wire:
         answer = await wire.rest()
 
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -237,7 +239,7 @@ async def test_no_path_leads_out_of_the_static_files(door: Any, path: str) -> No
         b"GARBAGE\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
     ],
     ids=["no request", "version", "TLS hello", "negative length", "endless path"],

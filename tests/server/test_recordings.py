@@ -175,6 +175,8 @@ async def test_missing_models_are_told(start: Callable[..., Awaitable[Answer]], 
 async def test_wishes_of_the_query_and_of_the_form_reach_the_worker(play: Callable[..., Awaitable[Answer]]) -> None:
     send = await play(ServerOptions(max_recordings=2, recording_workers=3, max_recording_s=77))
     by_query = await send(sound(), "?words=no&language=en-GB&prompt=lamp")
+    with_key = await send(sound(), "?token=a-key-that-came-along&prompt=lamp")
+    assert lines(await with_key.text())[0]["job"]["wishes"]["prompt"] == "lamp"
     by_form = await send(form(words="false", audio_file=sound(), language="en-GB", prompt="lamp"))
     for response in (by_query, by_form):
         told = lines(await response.text())[0]

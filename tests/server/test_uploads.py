@@ -331,7 +331,7 @@ async def test_an_upload_that_does_not_arrive_is_given_up(make_door: Any) -> Non
     door = await make_door(ServerOptions(request_timeout_s=1))
     reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
     writer.write(
-        b"POST /process_frame HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        b"POST /process_frame HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         b"Content-Length: 5000\r\n\r\n" + PART
     )
 
