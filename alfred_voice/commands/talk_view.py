@@ -10,7 +10,7 @@ from typing import Any, Protocol, TextIO
 from alfred_voice.client import ClientEvent
 
 
-HIDDEN = frozenset({"pipelineHealth", "frameProcessed", "ttsAudio"})
+HIDDEN = frozenset({"pipelineHealth", "frameProcessed", "ttsAudio", "audioAcknowledged"})
 """Events that are shown only when they are asked for."""
 
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"

@@ -126,9 +126,13 @@ def test_lines_hide_what_nobody_asked_for() -> None:
     view.show({"type": "ttsAudio", "speech_id": 2, "audio": b"\0\0"})
     lines = out.getvalue().splitlines()
 
-    assert len(lines) == len(EVENTS) - 2
-    assert not [line for line in lines if "frameProcessed" in line or "healthy" in line or "ttsAudio" in line]
-    assert lines[1] == "    0.32 s  speech starts (p 0.93)"
+    assert len(lines) == len(EVENTS) - 3
+    assert not [
+        line
+        for line in lines
+        if "frameProcessed" in line or "healthy" in line or "ttsAudio" in line or "Acknowledged" in line
+    ]
+    assert lines[2] == "    0.32 s  speech starts (p 0.93)"
 
 
 def test_lines_show_hidden_events_that_are_asked_for() -> None:
