@@ -81,6 +81,7 @@ class Lane(Generic[R, A]):
         self._build = options.build
         self._thread = EngineThread(f"lane-{name}") if options.threaded else None
         self._batch: list[Job[R]] = []
+        self._size = 0
         self._trial: Trial[R] | None = None
         self._asked: Sequence[Job[R]] = ()
         self._running: Future[Sequence[A] | Exception] | None = None
@@ -116,7 +117,7 @@ class Lane(Generic[R, A]):
             self._batch = self._due()
             if not self._batch:
                 return
-            self._engine_s = 0.0
+            self._size, self._engine_s = len(self._batch), 0.0
             # In a batch of hundreds the oldest job tells enough.
             self._waited_s = self._clock.now() - min(job.queued_at for job in self._batch)
             self._pursue(self._batch)
@@ -248,8 +249,9 @@ class Lane(Generic[R, A]):
 
     def _finish(self) -> None:
         """The batch is done; what was asked meanwhile waits for the next one."""
-        if self._batch:
-            self._metrics.record_batch(len(self._batch), self._engine_s, self._waited_s)
+        if self._size:
+            self._metrics.record_batch(self._size, self._engine_s, self._waited_s)
+            self._size = 0
         if self._tries or self._hangs:
             self._tries, self._hangs = {}, {}
         self._trial = None
