@@ -16,7 +16,7 @@ import pytest
 from alfred_voice.clock import ManualClock, SystemClock
 from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFailure, EngineFault, ModelMissing, RowFailure
 from alfred_voice.pipeline.lane import Lane
-from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S, FAILURES_IN_A_ROW, LaneOptions
+from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S, FAILURES_IN_A_ROW, PATIENCE_S, LaneOptions
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.trial import PartlyAnswered
 from alfred_voice.pipeline.work import DetectQueue, Job
@@ -681,6 +681,11 @@ async def test_a_thread_that_hangs_does_not_hold_up_the_lanes_end(
     fill(bench, detect_job, speaker, [1])
     await eventually(lambda: bench.figures.timeouts == 2)
     await asyncio.wait_for(bench.lane.close(), 2)
+
+
+def test_an_engine_that_has_a_time_limit_of_its_own_is_waited_for_as_long() -> None:
+    options = LaneOptions(timeout_s=30.0)
+    assert [options.limit_s(longest_s) for longest_s in (0.0, 10.0, 41.0)] == [30.0, 30.0, 41.0 + PATIENCE_S]
 
 
 # Another engine
