@@ -24,7 +24,6 @@ from alfred_voice.pipeline.lane_options import (
     FAILURES_IN_A_ROW,
     MOST_ENGINES,
     MOST_HANGS,
-    PATIENCE_S,
     LaneOptions,
 )
 from alfred_voice.pipeline.metrics import LaneMetrics
@@ -81,6 +80,8 @@ class Lane(Generic[R, A]):
         self._build = options.build
         self._thread = EngineThread(f"lane-{name}") if options.threaded else None
         self._batch: list[Job[R]] = []
+        self._size = 0
+        self._is_urgent = True
         self._trial: Trial[R] | None = None
         self._asked: Sequence[Job[R]] = ()
         self._running: Future[Sequence[A] | Exception] | None = None
@@ -116,7 +117,8 @@ class Lane(Generic[R, A]):
             self._batch = self._due()
             if not self._batch:
                 return
-            self._engine_s = 0.0
+            self._size, self._engine_s = len(self._batch), 0.0
+            self._is_urgent = is_urgent(self._batch[0])
             # In a batch of hundreds the oldest job tells enough.
             self._waited_s = self._clock.now() - min(job.queued_at for job in self._batch)
             self._pursue(self._batch)
@@ -139,7 +141,7 @@ class Lane(Generic[R, A]):
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._timer = None
 
     # Asking the engine
 
@@ -159,9 +161,7 @@ class Lane(Generic[R, A]):
         self._running = running
         running.add_done_callback(partial(self._bring_back, loop))
         thread.put(lambda: running.set_result(outcome_of(work, jobs)))
-        timeout_s = self._options.timeout_s
-        if longest_s := work.longest_s(len(jobs)):
-            timeout_s = max(timeout_s, longest_s + PATIENCE_S)
+        timeout_s = self._options.limit_s(work.longest_s(len(jobs)))
         self._watchdog = loop.call_later(timeout_s, self._on_hang, timeout_s)
 
     def _bring_back(self, loop: asyncio.AbstractEventLoop, done: Future[Sequence[A] | Exception]) -> None:
@@ -180,7 +180,7 @@ class Lane(Generic[R, A]):
     def _stop_watching(self) -> None:
         if self._watchdog is not None:
             self._watchdog.cancel()
-            self._watchdog = None
+        self._watchdog = None
 
     # What comes of it
 
@@ -195,10 +195,8 @@ class Lane(Generic[R, A]):
         if self._trial is None:
             self._trial = Trial([self._batch])
             self._trial.next()
-            if len(self._batch) > 1:
-                log.warning(
-                    "batch_divided", extra={"lane": self.name, "batch": len(self._batch), "error": str(outcome)}
-                )
+            if self._size > 1:
+                log.warning("batch_divided", extra={"lane": self.name, "batch": self._size, "error": str(outcome)})
         self._settle(self._trial.receive(self._asked, outcome))
         following = self._trial.next()
         if following is None:
@@ -221,8 +219,7 @@ class Lane(Generic[R, A]):
 
     def _blame(self, suspects: dict[Job[R], Exception]) -> None:
         for job, error in suspects.items():
-            session = getattr(job.stream, "session_id", "")
-            log.error("row_failed", exc_info=error, extra={"lane": self.name, "session": session})
+            log.error("row_failed", exc_info=error, extra={"lane": self.name, "session": job.stream.session_id})
         self._metrics.record_rows_failed(len(suspects))
         if self._work is not None:
             self._work.forget(list(suspects))
@@ -233,24 +230,21 @@ class Lane(Generic[R, A]):
             self._give_out([job for job, _ in settled], [answer for _, answer in settled])
 
     def _give_out(self, jobs: Sequence[Job[R]], answers: Sequence[A | AlfredVoiceError]) -> None:
+        failures = 0
         if self._trial is not None or self._rebuild is not None:
             failures = sum(isinstance(answer, AlfredVoiceError) for answer in answers)
             if failures:
                 self._metrics.record_failures(failures)
-            well = failures < len(answers)
-        else:
-            well = True
-        if well and (self._restarts or self._blamed_streams):
-            self._restarts = 0
-            self._blamed_streams = set()
+        if failures < len(answers) and (self._restarts or self._blamed_streams):
+            self._restarts, self._blamed_streams = 0, set()
         self._deliver(jobs, answers)
         self._after()
 
     def _finish(self) -> None:
         """The batch is done; what was asked meanwhile waits for the next one."""
-        if self._batch:
-            urgent = is_urgent(self._batch[0])
-            self._metrics.record_batch(len(self._batch), self._engine_s, self._waited_s, is_urgent=urgent)
+        if self._size:
+            self._metrics.record_batch(self._size, self._engine_s, self._waited_s, is_urgent=self._is_urgent)
+            self._size = 0
         if self._tries or self._hangs:
             self._tries, self._hangs = {}, {}
         self._trial = None
@@ -272,11 +266,10 @@ class Lane(Generic[R, A]):
         self._engine_s += after_s
         for job in hung:
             self._hangs[job] = self._hangs.get(job, 0) + 1
-        error = EngineFault(f"{self.name}: no answer within {after_s:g} s")
-        self._trial = trial or Trial([])
-        worn = {job: error for job in hung if self._hangs[job] >= MOST_HANGS}
+        error, self._trial = EngineFault(f"{self.name}: no answer within {after_s:g} s"), trial or Trial([])
+        worn: dict[Job[R], Exception] = {job: error for job in hung if self._hangs[job] >= MOST_HANGS}
         if worn:
-            self._blame(dict(worn))
+            self._blame(worn)
         others = [] if trial is None else trial.left
         self._restart([*others, *(job for job in hung if job not in worn)], error)
 
@@ -304,14 +297,14 @@ class Lane(Generic[R, A]):
         if work is None:
             raise AssertionError("an engine that is being made anew cannot fail")
         successor, self._successor = self._successor, None
-        build = self._build
+        build, make_work = self._build, self._make_work
         if successor is not None:
             close_aside(self.name, work.engine)
             return lambda: successor
         if build is None:
-            return partial(self._make_work, work.engine)
+            return partial(make_work, work.engine)
         close_aside(self.name, work.engine)
-        return partial(_made, self._make_work, build)
+        return lambda: make_work(build())
 
     def _on_built(self, work: Work[R, A]) -> None:
         self._rebuild = None
@@ -349,8 +342,7 @@ class Lane(Generic[R, A]):
         self._expire_later()
 
     def _give_up(self, jobs: Sequence[Job[R]], why: str) -> None:
-        if jobs:
-            self._settle([(job, EngineDown(why)) for job in jobs])
+        self._settle([(job, EngineDown(why)) for job in jobs])
 
     # Another engine
 
@@ -408,7 +400,3 @@ class Lane(Generic[R, A]):
             self._thread.end()
         if self._running is not None:
             await asyncio.wait([asyncio.wrap_future(self._running)], timeout=CLOSE_WITHIN_S)
-
-
-def _made(make_work: Callable[[Any], Work[R, A]], build: Callable[[], Any]) -> Work[R, A]:
-    return make_work(build())

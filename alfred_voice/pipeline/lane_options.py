@@ -36,3 +36,7 @@ class LaneOptions:
     """After this a call of the engine is given up."""
     build: Callable[[], Any] | None = None
     """Makes the engine anew, in any thread; None for one that is used again as it is."""
+
+    def limit_s(self, longest_s: float) -> float:
+        """How long a call may take, where the engine says that it takes ``longest_s`` at most; 0 if it says nothing."""
+        return max(self.timeout_s, longest_s + PATIENCE_S) if longest_s else self.timeout_s

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import random
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
@@ -15,7 +16,7 @@ import pytest
 from alfred_voice.clock import ManualClock, SystemClock
 from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFailure, EngineFault, ModelMissing, RowFailure
 from alfred_voice.pipeline.lane import Lane
-from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S, FAILURES_IN_A_ROW, LaneOptions
+from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S, FAILURES_IN_A_ROW, PATIENCE_S, LaneOptions
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.trial import PartlyAnswered
 from alfred_voice.pipeline.work import DetectQueue, Job
@@ -682,6 +683,11 @@ async def test_a_thread_that_hangs_does_not_hold_up_the_lanes_end(
     await asyncio.wait_for(bench.lane.close(), 2)
 
 
+def test_an_engine_that_has_a_time_limit_of_its_own_is_waited_for_as_long() -> None:
+    options = LaneOptions(timeout_s=30.0)
+    assert [options.limit_s(longest_s) for longest_s in (0.0, 10.0, 41.0)] == [30.0, 30.0, 41.0 + PATIENCE_S]
+
+
 # Another engine
 
 
@@ -742,3 +748,51 @@ async def test_an_engine_that_was_replaced_before_it_was_used_is_closed(bench: B
     bench.lane.replace(partial(Asked, bench), second)
     await asyncio.sleep(0.02)
     assert (first.closed, second.closed) == (True, False)
+
+
+# All of it at once
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_goes_wrong_every_job_has_one_answer_and_the_lane_goes_on(
+    wide: Callable[..., Bench], detect_job: Make, speaker: Callable[..., Any], eventually: Eventually, seed: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("alfred_voice.pipeline.rebuild.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("alfred_voice.pipeline.rebuild.LONGEST_PAUSE_S", 0.005)
+    bench, chance = wide(max_batch=8, timeout_s=0.05), random.Random(seed)
+    row = 0
+    for _ in range(30):
+        rows = range(row, row + chance.randrange(1, 12))
+        row = rows.stop
+        bad = [one for one in rows if chance.random() < 0.1]
+        match chance.randrange(7):
+            case 0:
+                bench.poisoned |= dict.fromkeys(bad, ValueError("cannot bear it"))
+            case 1:
+                bench.nonsense |= set(bad)
+            case 2:
+                bench.raises = chance.randrange(6)
+            case 3 if seed % 3 == 0:
+                bench.hanging |= set(bad[:1])
+            case 4:
+                bench.unbuilt = chance.randrange(3)
+            case 5:
+                bench.lane.replace(
+                    partial(Asked, bench), bench.build() if not bench.unbuilt else Engine(-1), bench.build
+                )
+            case _:
+                pass
+        fill(bench, detect_job, speaker, rows)
+        await asyncio.sleep(chance.choice([0, 0.002]))
+    await eventually(lambda: len(bench.got) >= row and not bench.lane.is_busy)
+    assert sorted(bench.rows) == list(range(row))
+    for one, answer in bench.got:
+        faulty = one in bench.poisoned or one in bench.nonsense or one in bench.hanging
+        assert answer == one * 10 or isinstance(answer, EngineDown) or (faulty and isinstance(answer, RowFailure))
+    bench.raises = bench.unbuilt = 0
+    fill(bench, detect_job, speaker, [row])
+    await eventually(lambda: len(bench.got) == row + 1)
+    assert bench.got[-1] == (row, row * 10)
+    assert bench.lane.state == "up"
+    assert bench.figures.jobs == row + 1
