@@ -132,7 +132,10 @@ def build_engines(config: Config, store: Store) -> Engines:
         ModelError: a model is missing or unusable.
         ConfigError: an engine is named that does not exist.
     """
-    with ThreadPoolExecutor(max_workers=5, thread_name_prefix="load") as pool:
+    from alfred_voice.pipeline.priority import give_way
+
+    # The threads that an engine makes for itself are like the one that builds it.
+    with ThreadPoolExecutor(max_workers=5, thread_name_prefix="load", initializer=give_way) as pool:
         vad = pool.submit(build_vad, config, store)
         stt = pool.submit(build_stt, config, store)
         more_stt = pool.submit(build_more_stt, config, store)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 
+from alfred_voice.pipeline.priority import give_way
+
 
 class EngineThread:
     """Does one call after the other; begins with the first one, and ends when it is told to.
@@ -31,6 +33,7 @@ class EngineThread:
         self._calls.put(None)
 
     def _run(self) -> None:
+        give_way()
         while (call := self._calls.get()) is not None:
             call()
             # Or the last call would keep what it holds until the next one comes: an engine, for example.

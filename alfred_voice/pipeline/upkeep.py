@@ -10,6 +10,7 @@ from typing import Any
 from alfred_voice.clock import Clock
 from alfred_voice.events import AudioAcknowledged, PipelineHealth
 from alfred_voice.pipeline.alerts import AlertBook, AlertChange, Readings
+from alfred_voice.pipeline.backpressure import Rung
 from alfred_voice.pipeline.degradation import Degradation
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.drain import drain_s
@@ -28,6 +29,8 @@ TICK_S = 0.1
 HEALTH_TICKS = 10
 """Each session is told the state of health at every tenth tick, once a second."""
 COLLECT_EVERY_S = 30.0
+COLLECT_PRESSING_S = 3.0
+"""While the daemon degrades, be it for memory itself or for the work that memory was taken for."""
 
 
 class Upkeep:
@@ -85,9 +88,11 @@ class Upkeep:
             stream.note_progress()
         parts = self.meter.measure(streams, lag_s, now, rationed=self.degradation.measures.partial_share < 1)
         self.degradation.update(parts, streams, now)
-        if self.meter.memory_mb >= self._options.memory.gc_trigger_mb and now - self._collected_at >= COLLECT_EVERY_S:
-            self._collected_at = now
-            self._free()
+        if self.meter.memory_mb >= self._options.memory.gc_trigger_mb:
+            every_s = COLLECT_EVERY_S if self.degradation.rung is Rung.NONE else COLLECT_PRESSING_S
+            if now - self._collected_at >= every_s:
+                self._collected_at = now
+                self._free()
         self._watch_limits(now)
         self._tell_health(streams)
 

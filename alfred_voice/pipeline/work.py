@@ -25,6 +25,10 @@ MOST_PARTIALS = 4
 batches would win little."""
 
 
+MOST_BATCH_SAMPLES = 40 * 16_000
+"""40 s of audio in one batch, whatever its clips are: sixteen of 12 s took 100 MB, and held everybody up for 4 s."""
+
+
 @dataclass(slots=True, eq=False)
 class Job(Generic[R]):
     """One question of one session; not to be changed (not frozen, as that makes it four times as dear to make)."""
@@ -199,11 +203,16 @@ class TranscribeQueue:
     def take(self) -> list[Job[TranscribeRequest]]:
         """The most urgent jobs, of one kind."""
         batch: list[Job[TranscribeRequest]] = []
+        samples = 0
         while self._heap:
             urgency, _, place = self._heap[0]
             most = min(self._max_batch, MOST_PARTIALS) if urgency == Urgency.PARTIAL else self._max_batch
             if len(batch) >= most or (batch and urgency != batch[0].request.urgency):
                 break
+            if place.job is not None:
+                samples += len(place.job.request.samples)
+                if batch and samples > MOST_BATCH_SAMPLES:
+                    break
             heapq.heappop(self._heap)
             if place.job is None:
                 continue
@@ -256,10 +265,9 @@ class JudgeQueue:
 
     def late(self, now: float) -> list[Job[JudgeRequest]]:
         """Take out the jobs whose answers would come too late."""
-        late = []
-        while self._jobs and now - self._jobs[0].queued_at > LATE_TURN_S:
-            late.append(self._jobs.popleft())
-        return late
+        if not self._jobs or now - self._jobs[0].queued_at < LATE_TURN_S:
+            return []
+        return self.expire(now - LATE_TURN_S)
 
     def delay_s(self, now: float) -> float | None:
         """No wait."""

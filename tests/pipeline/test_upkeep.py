@@ -32,7 +32,7 @@ from alfred_voice.pipeline.options import (
     SessionsOptions,
 )
 from alfred_voice.pipeline.roster import STOP_PATIENCE_S
-from alfred_voice.pipeline.upkeep import COLLECT_EVERY_S, Upkeep
+from alfred_voice.pipeline.upkeep import COLLECT_EVERY_S, COLLECT_PRESSING_S, Upkeep
 
 
 FRAME = np.zeros(320, np.int16)
@@ -346,6 +346,18 @@ async def test_memory_is_given_back_from_the_trigger_on_but_not_all_the_time(
     assert memory.done == ["collect", "trim"] * 2
     figures = bench.upkeep.figures()
     assert (figures.gc_triggered, figures.memory_optimisations, figures.memory_mb) == (2, 2, 200.0)
+
+
+async def test_memory_is_given_back_more_often_while_the_daemon_degrades(
+    memory: PlayedMemory, make_bench: MakeBench
+) -> None:
+    bench = await make_bench(memory=MemoryOptions(gc_trigger_mb=200, limit_mb=1000))
+    memory.resident = 200.0
+    bench.climb_to(Rung.SLOWER_PARTIALS)
+    memory.done.clear()
+    for _ in range(round(COLLECT_PRESSING_S / 0.1) + 1):
+        bench.play(0.7)
+    assert memory.done == ["collect", "trim"]
 
 
 @pytest.mark.parametrize(

@@ -164,7 +164,7 @@ def test_turns_that_have_waited_too_long_are_taken_out_and_no_others(turn_job: M
     jobs = [turn_job(at=at) for at in (0.0, 0.5, 1.5)]
     for job in jobs:
         queue.add(job)
-    assert queue.late(1.0) == []
+    assert queue.late(0.9) == []
     assert queue.late(1.6) == jobs[:2]
     assert len(queue) == 1
     assert queue.late(2.0) == []
