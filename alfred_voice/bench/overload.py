@@ -18,7 +18,7 @@ from alfred_voice.bench.machine import describe_machine
 from alfred_voice.bench.pacing import FRAME_S
 from alfred_voice.bench.recordings import load_recordings
 from alfred_voice.bench.report import Axis, Check, Column, Curve, Report, Table
-from alfred_voice.bench.script import Mix, Script, ScriptOptions, ScriptWriter, Turn, turns_of
+from alfred_voice.bench.script import Mix, Script, ScriptOptions, ScriptWriter, turns_of
 from alfred_voice.clock import SystemClock
 
 
@@ -61,8 +61,9 @@ def run(args: argparse.Namespace, config: Config) -> Report:
     from alfred_voice import app
 
     clients = check_sessions(args.sessions, args.times)
-    turns = turns_of(load_recordings(app.open_store(config), args.audio))
-    found = run_event_loop(_measure(args, turns, clients))
+    options = ScriptOptions(Mix.MIXED, round(args.seconds / FRAME_S), args.duty)
+    writer = ScriptWriter(turns_of(load_recordings(app.open_store(config), args.audio)), options)
+    found = run_event_loop(_measure(args, [writer.write(number) for number in range(clients)]))
     return Report(
         "overload", args.command_line, describe_machine(), _tables(found, clients), _curves(found), _checks(found)
     )
@@ -101,11 +102,9 @@ class Overload:
         return dict(sorted(first.items()))
 
 
-async def _measure(args: argparse.Namespace, turns: Sequence[Turn], clients: int) -> Overload:
+async def _measure(args: argparse.Namespace, scripts: Sequence[Script]) -> Overload:
     found = Overload()
     async with running_daemon(arguments=daemon_arguments(args)) as daemon:
-        writer = ScriptWriter(turns, ScriptOptions(Mix.MIXED, round(args.seconds / FRAME_S), args.duty))
-        scripts = [writer.write(number) for number in range(clients)]
         await _load(daemon, scripts[: args.sessions], WARM_UP_S)
         await asyncio.sleep(REST_S)
         found.before_mb = daemon.rss_mb()
