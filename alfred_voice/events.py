@@ -218,6 +218,8 @@ class ErrorRaised:
     code: str
     message: str
     fatal: bool
+    retry_after_s: int | None = None
+    """When it is worth trying again, where the daemon has no room now."""
 
 
 @dataclass(frozen=True, slots=True)

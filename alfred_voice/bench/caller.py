@@ -131,7 +131,8 @@ class Caller(asyncio.Protocol):
         if self.journal.end_reason is None and not self.journal.lost:
             self.journal.lost = str(exc) if exc else "closed by the daemon"
         if not self.started.done():
-            self.started.set_exception(CallRefused(f"a session was not opened: {self.journal.lost}"))
+            message = f"a session was not opened: {self.journal.lost}"
+            self.started.set_exception(CallRefused(message, retry_after_s=self.journal.retry_after_s))
         if not self.over.done():
             self.over.set_result(None)
 

@@ -41,6 +41,7 @@ class _Event(msgspec.Struct):
     code: str = ""
     step: str = ""
     stats: dict[str, float] = {}
+    retry_after_s: float | None = None
 
 
 # It holds no state between calls: a compiled table of the type above.
@@ -74,6 +75,8 @@ class Journal:
     stats: dict[str, float] = field(default_factory=dict)
     lost: str = ""
     """Why the connection broke, if it did."""
+    retry_after_s: float | None = None
+    """When to come again, where an error said so."""
 
     def receive(self, payload: bytes, now: float) -> None:
         """Note one event: a JSON object."""
@@ -105,6 +108,7 @@ class Journal:
                 self.warnings[event.code] += 1
             case "error":
                 self.errors[event.code] += 1
+                self.retry_after_s = event.retry_after_s
             case "backpressureTriggered":
                 self.steps[event.step] += 1
             case "sessionEnded":

@@ -206,7 +206,8 @@ class Opening:
         return Opened(link, None, self._max_message_bytes, last_seq)
 
     def _tell_error(self, error: AlfredVoiceError, closing: Closing | None = None) -> Told:
-        return self._tell(ErrorRaised(error.code, str(error), closing is not None), closing)
+        retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else None
+        return self._tell(ErrorRaised(error.code, str(error), closing is not None, retry_after_s), closing)
 
     def _tell(self, event: Event, closing: Closing | None = None) -> Told:
         told = Told(Numbered(self._seq, event), closing)

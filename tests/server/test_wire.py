@@ -136,6 +136,12 @@ READERS: dict[Mode, Callable[[bytes], Any]] = {Mode.JSON: json.loads, Mode.MSGPA
 
 
 @pytest.mark.parametrize("mode", list(Mode))
+def test_an_error_for_want_of_room_says_when_to_come_again(mode: Mode) -> None:
+    read = READERS[mode](wire.encode(Numbered(0, events.ErrorRaised("overloaded", "why", True, 7)), "", mode))
+    assert read["retry_after_s"] == 7
+
+
+@pytest.mark.parametrize("mode", list(Mode))
 def test_a_session_that_can_be_resumed_says_how(mode: Mode) -> None:
     event = events.SessionStarted(16_000, "pcm_s16le", {}, {}, events.ResumeOffer("secret", 30.0))
     read = READERS[mode](wire.encode(Numbered(0, event), "call-1", mode))
