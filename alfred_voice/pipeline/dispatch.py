@@ -205,6 +205,15 @@ class Dispatch:
         """All lanes."""
         return self._lanes
 
+    def free(self) -> int:
+        """Let go of what recognisers have kept of open utterances, which they can hear again; returns the bytes."""
+        return sum(
+            work.free(is_busy=lane.is_busy)
+            for lane in self.transcribe.values()
+            for work in lane.works
+            if isinstance(work, TranscribeWork)
+        )
+
     def economise(self, measures: Measures) -> None:
         """Ration partials or let them go, and recognise finals by smaller models where there are two; or as usual."""
         self._is_reduced = measures.smaller_model

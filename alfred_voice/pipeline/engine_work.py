@@ -166,6 +166,7 @@ class TranscribeWork:
         self._clock = clock
         self._generation = generation
         self._hearings = Hearings(engine) if isinstance(engine, GrowingStt) else None
+        self._is_to_free = False
 
     def reduce_quality(self, reduced: bool) -> None:
         """Let finals be recognised by a smaller model, or by the usual one again, where there are two."""
@@ -190,6 +191,9 @@ class TranscribeWork:
             raise EngineFault(f"stt: {len(jobs)} clips, {len(transcripts)} transcripts")
         if self._hearings is not None:
             self._hearings.tidy()
+            if self._is_to_free:
+                self._is_to_free = False
+                self._hearings.clear()
         failures = {
             place: EngineFault(f"stt: expected a transcript, got {answer!r:.200}")
             for place, answer in enumerate(transcripts)
@@ -235,6 +239,11 @@ class TranscribeWork:
         """Let go of what the engine has kept of these speakers' utterances."""
         if self._hearings is not None:
             self._hearings.forget([job.stream for job in jobs])
+
+    def free(self, *, is_busy: bool) -> int:
+        """Let go of what can be made again, now or, when a batch runs, behind it; returns the bytes freed now."""
+        self._is_to_free = is_busy
+        return 0 if is_busy or self._hearings is None else self._hearings.clear()
 
     def longest_s(self, jobs: int) -> float:
         """As long as the engine waits for others."""

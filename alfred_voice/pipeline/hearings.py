@@ -53,6 +53,12 @@ class Hearings:
         for stream in streams:
             self._kept.pop(stream, None)
 
+    def clear(self) -> int:
+        """Let go of everything, which can be made again; returns the bytes."""
+        taken = sum(int(hearing.nbytes) for _, hearing in self._kept.values())
+        self._kept.clear()
+        return taken
+
     def tidy(self) -> None:
         """Let go of what belongs to sessions that have ended, and of the oldest beyond the limit."""
         for stream in [stream for stream in self._kept if stream.ended]:

@@ -154,7 +154,7 @@ class Upkeep:
         if cleanup_sessions:
             report["sessionsCleanedUp"] = self.end_expired(self._clock.now())
         if optimise_buffers:
-            report["bytesFreed"] = self._clear_cache()
+            report["bytesFreed"] = self._clear_buffers()
         if trigger_gc:
             report["objectsCollected"] = self._collect()
         if trigger_gc or optimise_buffers:
@@ -167,11 +167,14 @@ class Upkeep:
     def _free(self) -> None:
         """Give back what can be made again or is not needed any more."""
         before_mb = self.meter.memory_mb
-        freed = {"cache_bytes": self._clear_cache(), "objects": self._collect()}
+        freed = {"buffer_bytes": self._clear_buffers(), "objects": self._collect()}
         self._trim()
         log.info(
             "memory_freed", extra={"from_mb": round(before_mb), "to_mb": round(self._memory.resident_mb()), **freed}
         )
+
+    def _clear_buffers(self) -> int:
+        return self._clear_cache() + (0 if self._dispatch is None else self._dispatch.free())
 
     def _collect(self) -> int:
         self._metrics.gc_triggered += 1

@@ -360,6 +360,26 @@ def test_a_hearing_that_a_fault_has_interrupted_is_not_gone_on_with(clip_job: Ma
     assert len(stt.made) == 2
 
 
+@pytest.mark.parametrize("is_busy", [False, True], ids=["now", "behind the batch that runs"])
+def test_what_can_be_made_again_is_let_go(clip_job: Make, clock: ManualClock, is_busy: bool) -> None:
+    class Growing(ScriptedStt):
+        made = 0
+
+        def new_hearing(self) -> Any:
+            self.made += 1
+            return SimpleNamespace(nbytes=7)
+
+    stt, job = Growing(), clip_job(urgency=Urgency.PARTIAL)
+    work = TranscribeWork(stt, clock)
+    work([job])
+    assert work.free(is_busy=is_busy) == (0 if is_busy else 7)
+    work([job])
+    assert stt.made == (1 if is_busy else 2)
+    work([job])
+    assert stt.made == 2
+    assert TranscribeWork(ScriptedStt(), clock).free(is_busy=False) == 0
+
+
 def test_the_tokens_of_one_model_do_not_reach_another(clip_job: Make, clock: ManualClock) -> None:
     """Those of a scripted recogniser are numbers of words, so that a foreign one would be an error or another word."""
     job = clip_job()

@@ -100,3 +100,12 @@ def test_nothing_is_kept_of_sessions_that_have_ended(hearings: Hearings) -> None
     hearings.tidy()
     assert len(hearings) == 1
     assert hearings.of(here, question()) is first
+
+
+def test_everything_can_be_let_go_and_is_made_again(hearings: Hearings, engine: Engine) -> None:
+    one, other = speaker(), speaker()
+    first = hearings.of(one, question())
+    hearings.of(other, question())
+    assert hearings.clear() == 2_000_000
+    assert hearings.clear() == 0
+    assert hearings.of(one, question()) is not first
