@@ -56,8 +56,8 @@ class Degradation:
         return MEASURES[self._ladder.rung]
 
     def admits(self, now: float) -> bool:
-        """Whether new sessions are let in: not on the top rung, nor while the daemon is on its way up to it."""
-        return self.measures.admits and not self._ladder.is_climbing(now)
+        """Whether new sessions are let in: not on the top rung, nor when it is about to be taken."""
+        return self.measures.admits and not (self.rung >= Rung.RATIONED_PARTIALS and self._ladder.is_climbing(now))
 
     @property
     def limits_rates(self) -> bool:

@@ -235,6 +235,9 @@ async def test_nobody_new_is_let_in_while_what_is_given_up_does_not_help(bench: 
     bench.house.open("early")
     while bench.upkeep.degradation.rung < Rung.RARE_PARTIALS:
         bench.play(1.0)
+    bench.house.open("middle")
+    while bench.upkeep.degradation.rung < Rung.RATIONED_PARTIALS:
+        bench.play(1.0)
     with pytest.raises(Overloaded):
         bench.house.open("late")
     bench.play(0.7)
