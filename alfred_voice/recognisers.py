@@ -24,6 +24,7 @@ E = TypeVar("E")
 
 WHISPER_MODEL = "whisper-base"
 """Where whisper is asked for, and no size."""
+MOONSHINE_MODEL = "moonshine-tiny-en"
 MOONSHINE, WHISPER, OPENAI, SCRIPTED = "moonshine", "whisper", "openai", "scripted"
 _LONGEST_WHISPER_MS = 28_000
 """Of a clip; Whisper hears 30 s at once, and a clip may have its tail beyond the configured length."""
@@ -69,6 +70,43 @@ def build_more_stt(config: Config, store: Store) -> dict[str, SttEngine]:
     }
 
 
+def origin_of(config: Config, store: Store) -> tuple[object, ...]:
+    """What a recogniser's texts depend on beside the audio and the room ``stt``: its settings, its models' hashes.
+
+    Raises:
+        ModelError: a model is missing.
+    """
+    match config.stt.engine:
+        case "whisper":
+            return (config.whisper, *(_whisper_origin(store, name) for name in _whisper_names(config)))
+        case "openai":
+            return (config.openai.base_url, config.openai.model)
+        case _:
+            return (_moonshine_origin(store),)
+
+
+def _whisper_origin(store: Store, name: str) -> object:
+    """The hashes of the files that were made of a checkpoint."""
+    from alfred_voice.models.whisper_catalog import ALIASES, PREFIX
+    from alfred_voice.models.whisper_files import find_whisper
+
+    if name == MOONSHINE:
+        return _moonshine_origin(store)
+    own = name.removeprefix(PREFIX)
+    return name, sorted(find_whisper(store.root, ALIASES.get(own, own)).files.items())
+
+
+def _moonshine_origin(store: Store) -> object:
+    """Its files may not differ from the catalogue's."""
+    return [(file.name, file.sha256) for file in store.catalogue.model(MOONSHINE_MODEL).files]
+
+
+def _whisper_names(config: Config) -> list[str]:
+    """The model for finals, then the one for partials if it is another."""
+    finals = config.stt.final_model or WHISPER_MODEL
+    return list(dict.fromkeys([finals, config.stt.partial_model or finals]))
+
+
 def _moonshine_first(config: Config, store: Store) -> SttEngine:
     """Moonshine for everything; or for finals, where another model is named for partials."""
     named = config.stt.final_model
@@ -80,7 +118,7 @@ def _moonshine_first(config: Config, store: Store) -> SttEngine:
 def _moonshine(config: Config, store: Store) -> SttEngine:
     from alfred_voice.models.moonshine import Moonshine
 
-    folder = store.path("moonshine-tiny-en", "encoder_model.ort").parent
+    folder = store.path(MOONSHINE_MODEL, "encoder_model.ort").parent
     return Moonshine(folder, threads=engine_threads(config))
 
 
@@ -109,9 +147,8 @@ def _tiered_whisper(config: Config, store: Store) -> SttEngine:
     device, warning = choose_device(config.whisper.device, devices_here())
     if warning:
         log.warning("device_missing", extra={"setting": "whisper.device", "reason": warning})
-    finals = config.stt.final_model or WHISPER_MODEL
-    partials = config.stt.partial_model or finals
-    names = list(dict.fromkeys([finals, partials]))
+    names = _whisper_names(config)
+    finals, partials = names[0], names[-1]
     build = partial(_whisper, config, store)
     tiers = [Tier(name, _moonshine(config, store) if name == MOONSHINE else build(name, device.id)) for name in names]
     spare = None if device.kind is Kind.CPU else partial(build, partials if partials != MOONSHINE else finals, "cpu")

@@ -18,12 +18,13 @@ Loading the models takes a moment: who transcribes many recordings keeps them in
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
 
-from alfred_voice import app
+from alfred_voice import __version__, app
 from alfred_voice.config import Config, load
 from alfred_voice.errors import AudioError, EngineFailure
 from alfred_voice.files.detect import RecordingVad
@@ -34,6 +35,7 @@ from alfred_voice.files.result import Segment, Timing, Transcription
 from alfred_voice.files.source import Source, opened
 from alfred_voice.files.transcriber import Pass, Progress, Transcriber, Wishes
 from alfred_voice.models.engine import VadEngine
+from alfred_voice.recognisers import origin_of
 from alfred_voice.results import Word
 
 
@@ -142,6 +144,16 @@ class Recordings:
     def improved(self, transcription: Transcription) -> Transcription:
         """With its punctuation repaired and its summary, where the configuration asks for them."""
         return transcription if self._processor is None else post_processed(transcription, self._processor)
+
+    def fingerprint(self, wishes: Wishes) -> str:
+        """Of all that a text depends on beside the recording: settings, models, this version; equal for equal texts.
+
+        Raises:
+            ModelError: a model is missing.
+        """
+        config = self.config
+        told = (__version__, config.vad, config.stt, origin_of(config, self._store), wishes)
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
     def transcribe(
         self, source: Source, wishes: Wishes | None = None, on_progress: OnProgress | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -116,6 +117,34 @@ class TestWhisper:
         sets = ("stt.engine=whisper", "stt.final_model=whisper-tiny.en", "whisper.precision=float16")
         with pytest.raises(ModelMissing, match=r"is here in float32, int8, but cpu needs float16.*--precision float16"):
             recognisers.build_stt(configured(*sets), store)
+
+
+class TestOrigin:
+    def test_of_whisper_tells_models_options_and_files_apart(self, whispers: Path, store: Store) -> None:
+        sets = ("stt.engine=whisper", "stt.final_model=whisper-tiny.en")
+        same = recognisers.origin_of(configured(*sets), store)
+        assert same == recognisers.origin_of(configured(*sets, "openai.model=another"), store)
+        others = [
+            recognisers.origin_of(configured(*sets, *more), store)
+            for more in (["stt.final_model=whisper-base.en"], ["whisper.prompt=Names."], ["whisper.task=translate"])
+        ]
+        assert all(other != same for other in others)
+        record = whispers / "whisper-tiny.en" / "whisper.json"
+        kept = record.read_text("utf-8")
+        files = json.loads(kept)
+        files["files"]["encoder.int8.onnx"][1] = "of other weights"
+        record.write_text(json.dumps(files), "utf-8")
+        try:
+            assert recognisers.origin_of(configured(*sets), store) != same
+        finally:
+            record.write_text(kept, "utf-8")
+
+    def test_of_a_server_tells_servers_and_models_apart(self, store: Store) -> None:
+        sets = ("stt.engine=openai", "openai.base_url=http://here/v1", "openai.model=one")
+        same = recognisers.origin_of(configured(*sets), store)
+        assert recognisers.origin_of(configured(*sets, "whisper.prompt=Names."), store) == same
+        for other in ("openai.base_url=http://there/v1", "openai.model=two"):
+            assert recognisers.origin_of(configured(*sets, other), store) != same
 
 
 class TestOthers:

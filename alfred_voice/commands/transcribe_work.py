@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sys
 import threading
@@ -118,15 +117,20 @@ class Batch:
         if path is None or not self._orders.has_notes:
             return None
         try:
-            return stack.enter_context(Notes(path, self._about(task), goes_on=self._orders.resumes))
+            notes = stack.enter_context(Notes(path, self._about(task), goes_on=self._orders.resumes))
         except OSError as error:
             raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+        if notes.other:
+            self._meter.clear()
+            print(f"note: {_shown(task)}: {notes.other} are left aside: it begins anew", file=sys.stderr)
+        return notes
 
     def _about(self, task: Task) -> dict[str, Any]:
         """What must not have changed for notes to be of use."""
-        config = self._recordings.config
-        settings = repr((config.vad, config.stt, self._orders.wishes))
-        about: dict[str, Any] = {"file": task.file, "settings": hashlib.sha256(settings.encode()).hexdigest()[:16]}
+        about: dict[str, Any] = {
+            "file": task.file,
+            "settings": self._recordings.fingerprint(self._orders.wishes),
+        }
         with contextlib.suppress(OSError):
             stat = Path(task.file).stat()
             about |= {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}

@@ -32,7 +32,11 @@ class Notes:
     def __init__(self, path: Path, about: Mapping[str, Any], *, goes_on: bool) -> None:
         self._path = path
         self._about = dict(about)
-        self.known: list[Segment] = _read(path, self._about) if goes_on else []
+        self.known: list[Segment] = []
+        self.other = ""
+        """Why notes that are there are left aside; empty when they are not."""
+        if goes_on:
+            self.known, self.other = _read(path, self._about)
         self._file: TextIO | None = None
 
     @property
@@ -72,21 +76,26 @@ class Notes:
         self._file.flush()
 
 
-def _read(path: Path, about: Mapping[str, Any]) -> list[Segment]:
-    """The segments noted there; none when the notes are about something else, or there are none."""
+def _read(path: Path, about: Mapping[str, Any]) -> tuple[list[Segment], str]:
+    """The segments noted there, and why there are none although there are notes."""
     segments: list[Segment] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            if _fields(file.readline()) != {"type": RECORDING, **about}:
-                return []
+            found = _fields(file.readline())
+            if found != {"type": RECORDING, **about}:
+                has_other_settings = found.get("settings") != about.get("settings")
+                return [], "notes of other settings" if has_other_settings else "notes of another recording"
             for line in file:
                 fields = _fields(line)
                 if fields["type"] != SEGMENT:
                     break
                 segments.append(Segment.of_fields(fields))
+    except FileNotFoundError:
+        pass
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # what was read up to here counts
-    return segments
+        # What was read up to here counts.
+        return segments, "" if segments else "notes that cannot be read"
+    return segments, ""
 
 
 def _fields(line: str) -> dict[str, Any]:

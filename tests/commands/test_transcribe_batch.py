@@ -169,6 +169,26 @@ def test_notes_of_another_recording_are_not_taken_up(stt: LengthStt, tmp_path: P
     assert (out / "a.txt").read_text("utf-8").splitlines() == ["3.4", "4.4"]
 
 
+@pytest.mark.parametrize("other", ["stt.language=de", "openai.model=another", "openai.base_url=http://elsewhere/v1"])
+def test_notes_of_other_settings_are_left_aside_and_that_is_told(
+    stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str], other: str
+) -> None:
+    recording, out = write(tmp_path / "a.wav", 1, 2), tmp_path / "out"
+    command = ["transcribe", str(recording), "--save-intermediates", "--output-dir", str(out), "--resume"]
+    command += ["--set", "stt.engine=openai"]
+    assert main(command) == 0
+    (out / "a.txt").unlink()
+    capsys.readouterr()
+    assert main([*command, "--set", other]) == 0
+    assert len(stt.lengths) == 4
+    told = f"note: {recording}: notes of other settings are left aside: it begins anew\n"
+    assert capsys.readouterr().err == told
+    (out / "a.txt").unlink()
+    assert main([*command, "--set", other, "--set", "openai.timeout_s=30"]) == 0
+    assert len(stt.lengths) == 4
+    assert capsys.readouterr().err == ""
+
+
 def test_what_came_of_a_failed_recording_is_kept_beside_and_told(
     stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
