@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from alfred_voice import __version__, config
-from alfred_voice.errors import AlfredVoiceError
+from alfred_voice import __version__
+from alfred_voice.commands.interrupts import EXIT_INTERRUPTED, Interrupts
 
 
 COMMANDS = ("serve", "talk", "transcribe", "say", "check", "bench", "models", "config")
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+INTERRUPTIBLE = frozenset({"transcribe"})
+"""Those that hear of Ctrl-C by :class:`Interrupts`; to the others it is a KeyboardInterrupt."""
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +24,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before NumPy is loaded: lanes compute side by side, so a matrix product must not start threads of its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = sys.argv[1:] if arguments is None else list(arguments)
+    with Interrupts() as interrupts:
+        try:
+            code = _run(words, interrupts)
+        except BrokenPipeError:
+            # The reader of our output has left; nothing can be told it any more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = EXIT_FAILED
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED if interrupts.pressed.is_set() else code
+
+
+def _run(words: Sequence[str], interrupts: Interrupts) -> int:
+    from alfred_voice import config  # only now: what takes a moment to load can be interrupted
+    from alfred_voice.errors import AlfredVoiceError
+
     args = make_parser([word for word in words if word in COMMANDS]).parse_args(words)
+    args.interrupts = interrupts
+    if args.command not in INTERRUPTIBLE:
+        interrupts.close()
     try:
         args.loaded = config.load(preset=args.preset, file=args.config, environ=os.environ, sets=args.set or [])
         return int(args.run(args))
@@ -31,12 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE if error.fault.value == "client" else EXIT_FAILED
-    except BrokenPipeError:
-        # The reader of our output has left; nothing can be told it any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
 
 
 def make_parser(commands: Sequence[str] = ()) -> argparse.ArgumentParser:

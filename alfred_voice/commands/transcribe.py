@@ -25,7 +25,8 @@ _EXAMPLES = """examples:
   alfred-voice transcribe *.mp3 --format vtt --output-dir subtitles
   alfred-voice transcribe archive/ --output-dir texts --save-intermediates --resume
   ffmpeg -i rtsp://camera -t 60 -f wav - | alfred-voice transcribe -
-Exit codes: 0 all done, 1 a file could not be transcribed (the others were)."""
+Exit codes: 0 all done, 1 a file could not be transcribed (the others were), 2 options that make no sense,
+130 interrupted with Ctrl-C: what is complete is kept; Ctrl-C again ends at once."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -96,14 +97,14 @@ def run(args: argparse.Namespace) -> int:
     make_folders(tasks)
     left = [task for task in tasks if not (args.resume and task.is_complete())]
     skipped = len(tasks) - len(left)
-    failed, meter = _work(args, kind, left) if left else (0, None)
-    if len(tasks) > 1:
+    failed, meter = _work(args, kind, left, skipped) if left else (0, None)
+    if len(tasks) > 1 and not args.interrupts.pressed.is_set():
         heard_s, elapsed_s = (meter.heard_s, meter.elapsed_s) if meter else (0.0, 0.0)
         print(total(len(tasks), failed, skipped, heard_s, elapsed_s), file=sys.stderr)
     return EXIT_FAILED if failed else EXIT_OK
 
 
-def _work(args: argparse.Namespace, kind: str, tasks: list[Task]) -> tuple[int, Meter]:
+def _work(args: argparse.Namespace, kind: str, tasks: list[Task], skipped: int) -> tuple[int, Meter]:
     """How many failed, and what was heard."""
     # These load NumPy, which the parser can do without.
     from alfred_voice.clock import SystemClock
@@ -125,8 +126,27 @@ def _work(args: argparse.Namespace, kind: str, tasks: list[Task]) -> tuple[int, 
     with Recordings(args.loaded.config, workers=args.workers) as recordings:
         whole = sum(task.size for task in tasks)
         meter = Meter(len(tasks), whole, sys.stderr, SystemClock(), is_shown=sys.stderr.isatty())
-        failed = Batch(recordings, orders, meter).run(tasks)
-    return failed, meter
+        batch = Batch(recordings, orders, meter, args.interrupts.pressed)
+
+        def told() -> str:
+            meter.clear()
+            return kept(args, len(tasks) + skipped, batch.tally.complete + skipped)
+
+        args.interrupts.begin(told)
+        batch.run(tasks)
+    return batch.tally.failed, meter
+
+
+def kept(args: argparse.Namespace, files: int, complete: int) -> str:
+    """What there is of an interrupted batch."""
+    if args.output_dir is None:
+        return "what was printed is all there is"
+    text = f"{complete} of {files} texts are complete in {args.output_dir}"
+    if complete:
+        text += ", --resume leaves them out"
+    if args.save_intermediates:
+        text += "; the segments so far are noted there, --resume goes on behind them"
+    return text
 
 
 def _format(args: argparse.Namespace) -> str:

@@ -49,40 +49,56 @@ class Interrupted(Exception):
     """Ends the work on a recording that nobody waits for any more."""
 
 
+@dataclass(slots=True)
+class Tally:
+    """How many recordings came to which end."""
+
+    complete: int = 0
+    failed: int = 0
+
+
 class Batch:
     """Recordings that are transcribed with the same orders.
 
     As many as there are workers are on their way at once, so that short ones keep all of them busy, too.
     """
 
-    def __init__(self, recordings: Recordings, orders: Orders, meter: Meter) -> None:
+    def __init__(self, recordings: Recordings, orders: Orders, meter: Meter, stop: threading.Event) -> None:
         self._recordings = recordings
         self._orders = orders
         self._meter = meter
-        self._is_over = threading.Event()
+        self._stop = stop
+        self.tally = Tally()
         # Then nothing can be printed before all of a recording is there.
         self._is_improved = recordings.config.post_processing.is_on
 
-    def run(self, tasks: list[Task]) -> int:
-        """All of them; how many failed.
+    def run(self, tasks: list[Task]) -> None:
+        """All of them; :attr:`tally` counts. Those that are on their way when ``stop`` is set are given up.
 
         Raises:
             ConfigError: a text or its notes cannot be written.
         """
         if len(tasks) == 1:
-            return self._close(self._transcribe(tasks[0], is_alone=True))
-        failed = 0
+            self._close(self._transcribe(tasks[0], is_alone=True))
+            return
         pool = ThreadPoolExecutor(min(self._recordings.workers, len(tasks)), thread_name_prefix="recording")
         try:
             for outcome in pool.map(self._transcribe, tasks):
-                failed += self._close(outcome)
+                self._close(outcome)
+        except BaseException:
+            self._stop.set()  # whoever is still at work has been interrupted
+            raise
         finally:
-            self._is_over.set()  # whoever is still at work has been interrupted
             pool.shutdown(wait=True, cancel_futures=True)
-        return failed
 
-    def _transcribe(self, task: Task, *, is_alone: bool = False) -> Outcome:
-        """One recording; what fails is told by the outcome."""
+    def _transcribe(self, task: Task, *, is_alone: bool = False) -> Outcome | None:
+        """One recording; what fails is told by the outcome. None when it was interrupted."""
+        try:
+            return None if self._stop.is_set() else self._heard(task, is_alone=is_alone)
+        except Interrupted:
+            return None
+
+    def _heard(self, task: Task, *, is_alone: bool) -> Outcome:
         source: Source = sys.stdin.buffer if task.file == STDIN else task.file
         with contextlib.ExitStack() as stack:
             notes = self._notes(task, stack)
@@ -91,8 +107,7 @@ class Batch:
             going: Transcribing | None = None
 
             def tell(progress: Progress) -> None:
-                if self._is_over.is_set():
-                    raise Interrupted
+                self._look()
                 share = going.share_read if going else 0.0
                 self._meter.update(task.file, share * task.size, progress.heard_ms)
 
@@ -103,6 +118,7 @@ class Batch:
                         notes.add(segment)
                     if is_alone:
                         self._print_segment(task, segment)
+                    self._look()
             except (AudioError, EngineFailure) as error:
                 return Outcome(task, _after(known, going.result()), str(error))
             finally:
@@ -111,6 +127,11 @@ class Batch:
             if notes:
                 notes.finish(result)
         return Outcome(task, self._recordings.improved(result))
+
+    def _look(self) -> None:
+        """Whether somebody still waits for this."""
+        if self._stop.is_set():
+            raise Interrupted
 
     def _notes(self, task: Task, stack: contextlib.ExitStack) -> Notes | None:
         path = task.notes
@@ -142,9 +163,11 @@ class Batch:
             self._meter.clear()
             print(line(segment, timestamps=self._orders.timestamps), flush=True)
 
-    def _close(self, outcome: Outcome) -> int:
-        """Tell what became of a recording; 1 when it failed."""
+    def _close(self, outcome: Outcome | None) -> None:
+        """Tell what became of a recording."""
         self._meter.clear()
+        if outcome is None:
+            return
         task = outcome.task
         if task.target is not None:
             self._write(outcome)
@@ -155,10 +178,11 @@ class Batch:
                 f"warning: {_shown(task)}: as recognised: {outcome.result.metadata['post_processing']}", file=sys.stderr
             )
         if outcome.failure is None:
-            return 0
+            self.tally.complete += 1
+            return
+        self.tally.failed += 1
         left = f"; what was heard until then is in {task.part}" if task.part and outcome.result.segments else ""
         print(f"error: {_shown(task)}: {outcome.failure}{left}", file=sys.stderr)
-        return 1
 
     def _print(self, outcome: Outcome, output: TextIO) -> None:
         if (
