@@ -18,7 +18,7 @@ from alfred_voice.config import Config
 from alfred_voice.errors import ConfigError, ModelError
 from alfred_voice.models.engine import Engines, TtsEngine, TurnEngine, VadEngine
 from alfred_voice.models.store import Store, models_folder
-from alfred_voice.recognisers import build_more_stt, build_stt, chosen
+from alfred_voice.recognisers import build_more_stt, build_stt, check_stt, chosen, device_warning
 
 
 if TYPE_CHECKING:
@@ -130,6 +130,9 @@ def build_engines(config: Config, store: Store) -> Engines:
         ModelError: a model is missing or unusable.
         ConfigError: an engine is named that does not exist.
     """
+    check_stt(config)
+    if reason := device_warning(config):
+        log.warning("device_missing", extra={"setting": "whisper.device", "reason": reason})
     with ThreadPoolExecutor(max_workers=5, thread_name_prefix="load") as pool:
         vad = pool.submit(build_vad, config, store)
         stt = pool.submit(build_stt, config, store)

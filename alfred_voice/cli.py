@@ -17,6 +17,8 @@ COMMANDS = ("serve", "talk", "transcribe", "say", "check", "bench", "models", "c
 INTERRUPTIBLE = frozenset({"transcribe"})
 """Those that hear of Ctrl-C by :class:`Interrupts`; to the others it is a KeyboardInterrupt."""
 EXIT_FAILED, EXIT_USAGE = 1, 2
+_DEPTHS = 3
+"""Places of the global options: before the command, behind it, and behind its action."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +47,8 @@ def _run(words: Sequence[str], interrupts: Interrupts) -> int:
     if args.command not in INTERRUPTIBLE:
         interrupts.close()
     try:
-        args.loaded = config.load(preset=args.preset, file=args.config, environ=os.environ, sets=args.set or [])
+        sets = [setting for depth in range(_DEPTHS) for setting in getattr(args, f"set_{depth}", None) or ()]
+        args.loaded = config.load(preset=args.preset, file=args.config, environ=os.environ, sets=sets)
         return int(args.run(args))
     except AlfredVoiceError as error:
         if args.verbose:
@@ -62,20 +65,25 @@ def make_parser(commands: Sequence[str] = ()) -> argparse.ArgumentParser:
         epilog="Start the daemon with 'alfred-voice serve', then talk to it with 'alfred-voice talk FILE'.",
     )
     parser.add_argument("--version", action="version", version=f"alfred-voice {__version__}")
-    _add_global_options(parser)
+    _add_global_options(parser, 0)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in dict.fromkeys(commands or COMMANDS):
         module = import_module(f"alfred_voice.commands.{name}")
         module.add_parser(subparsers)
         command = subparsers.choices[name]
         command.set_defaults(run=module.run)
-        _add_global_options(command)
+        _add_global_options(command, 1)
+        for action in command._actions:  # noqa: SLF001  argparse has no public way to a command's own actions
+            if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+                for below in action.choices.values():
+                    _add_global_options(below, 2)
     return parser
 
 
-def _add_global_options(parser: argparse.ArgumentParser) -> None:
-    # The same options are taken before and after the command; what is absent must not overwrite what was given.
-    is_root = parser.prog == "alfred-voice"
+def _add_global_options(parser: argparse.ArgumentParser, depth: int) -> None:
+    # The same options are taken before and after the command, and after its action; what is absent must not overwrite
+    # what was given, nor the settings behind it those before it: each depth has a list of its own.
+    is_root = depth == 0
     missing = None if is_root else argparse.SUPPRESS
     group = parser.add_argument_group("configuration")
     group.add_argument("--config", type=Path, metavar="FILE", default=missing, help="a YAML file with settings")
@@ -83,7 +91,12 @@ def _add_global_options(parser: argparse.ArgumentParser) -> None:
         "--preset", metavar="NAME", default=missing, help="a set of settings that comes with the package"
     )
     group.add_argument(
-        "--set", action="append", metavar="ROOM.KEY=VALUE", default=missing, help="one setting; may be repeated"
+        "--set",
+        action="append",
+        dest=f"set_{depth}",
+        metavar="ROOM.KEY=VALUE",
+        default=missing,
+        help="one setting; may be repeated",
     )
     group.add_argument(
         "--verbose",

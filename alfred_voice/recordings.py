@@ -35,7 +35,7 @@ from alfred_voice.files.result import Segment, Timing, Transcription
 from alfred_voice.files.source import Source, opened
 from alfred_voice.files.transcriber import Pass, Progress, Transcriber, Wishes
 from alfred_voice.models.engine import VadEngine
-from alfred_voice.recognisers import origin_of
+from alfred_voice.recognisers import check_stt, device_warning, origin_of
 from alfred_voice.results import Word
 
 
@@ -115,7 +115,11 @@ class Recordings:
         config: engines and their settings; those of the environment when absent.
         workers: how many cores recognise; all of them when absent.
 
+    Attributes:
+        warning: why the device that is configured is not used; empty where it is.
+
     Raises:
+        ConfigError: settings that do not go together.
         ModelError: a model is missing or unusable.
     """
 
@@ -124,6 +128,8 @@ class Recordings:
             raise ValueError(f"expected at least one worker, got {workers}")
         self.config = load(environ=os.environ).config if config is None else config
         self.workers = workers or default_workers()
+        check_stt(self.config)
+        self.warning = device_warning(self.config)
         self._store = app.open_store(self.config)
         self._detectors: list[VadEngine | RecordingVad] = [app.build_recording_vad(self.config, self._store)]
         self._crew = app.build_crew(self.config, self._store, self.workers)

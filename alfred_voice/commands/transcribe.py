@@ -124,6 +124,8 @@ def _work(args: argparse.Namespace, kind: str, tasks: list[Task], skipped: int) 
         has_titles=len(tasks) > 1,
     )
     with Recordings(args.loaded.config, workers=args.workers) as recordings:
+        if recordings.warning:
+            print(f"warning: whisper.device: {recordings.warning}", file=sys.stderr)
         whole = sum(task.size for task in tasks)
         meter = Meter(len(tasks), whole, sys.stderr, SystemClock(), is_shown=sys.stderr.isatty())
         batch = Batch(recordings, orders, meter, args.interrupts.pressed)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alfred_voice import app
+from alfred_voice import app, recordings
 from alfred_voice.audio.wav import write_wav
 from alfred_voice.cli import main
 from alfred_voice.errors import EngineFailure
@@ -167,6 +167,14 @@ def test_notes_of_another_recording_are_not_taken_up(stt: LengthStt, tmp_path: P
     write(recording, 3, 4)
     assert main(command) == 0
     assert (out / "a.txt").read_text("utf-8").splitlines() == ["3.4", "4.4"]
+
+
+def test_a_device_that_is_missing_is_told_once_with_its_reason(
+    stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "device_warning", lambda _config: "cuda cannot be used: there is none here.")
+    assert main(["transcribe", str(write(tmp_path / "a.wav", 1)), "--workers", "3"]) == 0
+    assert capsys.readouterr().err == "warning: whisper.device: cuda cannot be used: there is none here.\n"
 
 
 @pytest.mark.parametrize("other", ["stt.language=de", "openai.model=another", "openai.base_url=http://elsewhere/v1"])
