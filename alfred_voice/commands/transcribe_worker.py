@@ -96,8 +96,10 @@ def stand_back() -> None:
 def main() -> None:
     """Read the job, do it."""
     # A terminal's Ctrl-C is for the daemon, which ends this. A session of its own would keep it off, too, but Linux
-    # weighs sessions against each other, and priorities within them only (sched(7), autogroups).
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # weighs sessions against each other, and priorities within them only (sched(7), autogroups). So is the SIGTERM that
+    # a service manager sends to all processes of a service; without the daemon the next line that is written ends this.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     stand_back()
     Memory().tune()
     work(msgspec.json.decode(sys.stdin.buffer.read(), type=Job), sys.stdout.buffer)
