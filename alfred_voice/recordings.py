@@ -26,7 +26,7 @@ from typing import Any
 
 from alfred_voice import __version__, app
 from alfred_voice.config import Config, load
-from alfred_voice.errors import AudioError, EngineFailure
+from alfred_voice.errors import AudioError, EngineFailure, InvalidSettings
 from alfred_voice.files.detect import RecordingVad
 from alfred_voice.files.errors import BrokenOff, RecordingTooLong, RecordingUnreadable
 from alfred_voice.files.formats import FORMATS, clock, render
@@ -35,6 +35,7 @@ from alfred_voice.files.result import Segment, Timing, Transcription
 from alfred_voice.files.source import Source, opened
 from alfred_voice.files.transcriber import Pass, Progress, Transcriber, Wishes
 from alfred_voice.models.engine import VadEngine
+from alfred_voice.models.spoken import SHAPE, is_language, unknown_language
 from alfred_voice.recognisers import check_stt, device_warning, origin_of
 from alfred_voice.results import Word
 
@@ -151,6 +152,10 @@ class Recordings:
         """With its punctuation repaired and its summary, where the configuration asks for them."""
         return transcription if self._processor is None else post_processed(transcription, self._processor)
 
+    def unknown_language(self, wishes: Wishes) -> str:
+        """What becomes of the language where the recogniser does not know it, in a sentence; empty where it does."""
+        return unknown_language(wishes.language or self.config.stt.language, self._crew.first, self._crew.name)
+
     def fingerprint(self, wishes: Wishes) -> str:
         """Of all that a text depends on beside the recording: settings, models, this version; equal for equal texts.
 
@@ -170,7 +175,13 @@ class Recordings:
     def start(
         self, source: Source, wishes: Wishes | None = None, on_progress: OnProgress | None = None
     ) -> Transcribing:
-        """A recording whose segments are wanted one by one."""
+        """A recording whose segments are wanted one by one.
+
+        Raises:
+            InvalidSettings: the language that is wished for is none.
+        """
+        if wishes and wishes.language is not None and not is_language(wishes.language):
+            raise InvalidSettings(f"language: expected a code {SHAPE}, got {wishes.language[:64]!r}")
         return Transcribing(self, source, wishes or Wishes(words=True), on_progress)
 
     def take_transcriber(self) -> Transcriber:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import alfred_voice
 from alfred_voice import app, recordings, transcribe, transcribe_stream
 from alfred_voice.audio.wav import write_wav
-from alfred_voice.errors import EmptyAudio, EngineFailure, UnsupportedAudio
+from alfred_voice.errors import EmptyAudio, EngineFailure, InvalidSettings, UnsupportedAudio
 from alfred_voice.models.engine import Clip
 from alfred_voice.models.scripted import ScriptedVad, speech_above
 from alfred_voice.models.silero_run import RecordingSilero
@@ -91,6 +91,11 @@ def test_wishes_reach_the_recogniser(stt: SpellingStt, recording: Path) -> None:
     assert result.words == ()
     clip = stt.clips[0]
     assert (clip.language, clip.prompt, clip.wants_words) == ("en-GB", "Becket", False)
+
+
+def test_what_is_no_language_is_an_error(stt: SpellingStt, recording: Path) -> None:
+    with pytest.raises(InvalidSettings, match="language: expected a code such as en, de-CH or auto, got 'klingonish'"):
+        transcribe(recording, language="klingonish")
 
 
 def test_segments_can_be_had_one_by_one(stt: SpellingStt, recording: Path) -> None:

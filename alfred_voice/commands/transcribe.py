@@ -12,6 +12,7 @@ from alfred_voice.commands.transcribe_tasks import STDIN, Task, make_folders, ta
 from alfred_voice.errors import ConfigError
 from alfred_voice.files.formats import FORMATS, JSON, TEXT
 from alfred_voice.files.subtitles import SUBTITLES
+from alfred_voice.models.spoken import SHAPE, is_language
 
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--language", help="what is spoken; as configured when absent")
+    parser.add_argument("--language", help="what is spoken, such as en, de-CH or auto; as configured when absent")
     parser.add_argument("--workers", type=int, metavar="N", help="how many cores recognise; all of them by default")
     parser.add_argument("--max-minutes", type=float, metavar="M", help="refuse longer recordings")
     parser.add_argument(
@@ -169,6 +170,8 @@ def _format(args: argparse.Namespace) -> str:
         raise ConfigError("--resume: standard input cannot be read again")
     if args.workers is not None and args.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {args.workers}")
+    if args.language is not None and not is_language(args.language):
+        raise ConfigError(f"--language: expected a code {SHAPE}, got {args.language[:64]!r}")
     if args.max_minutes is not None and args.max_minutes <= 0:
         raise ConfigError(f"--max-minutes: expected more than 0, got {args.max_minutes:g}")
     return kind

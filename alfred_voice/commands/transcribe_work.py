@@ -71,6 +71,8 @@ class Batch:
         self.tally = Tally()
         # Then nothing can be printed before all of a recording is there.
         self._is_improved = recordings.config.post_processing.is_on
+        self._told_before = recordings.unknown_language(orders.wishes)
+        """A warning that is for all recordings alike."""
 
     def run(self, tasks: list[Task]) -> None:
         """All of them; :attr:`tally` counts. Those that are on their way when ``stop`` is set are given up.
@@ -78,6 +80,8 @@ class Batch:
         Raises:
             ConfigError: a text or its notes cannot be written.
         """
+        if self._told_before:
+            print(f"warning: {self._told_before}", file=sys.stderr)
         if len(tasks) == 1:
             self._close(self._transcribe(tasks[0], is_alone=True))
             return
@@ -173,6 +177,9 @@ class Batch:
             self._write(outcome)
         elif self._orders.kind != TEXT or self._orders.has_titles or self._is_improved:
             self._print(outcome, sys.stdout)
+        for warning in outcome.result.warnings:
+            if warning != self._told_before:
+                print(f"warning: {_shown(task)}: {warning}", file=sys.stderr)
         if "post_processing" in outcome.result.metadata:
             print(
                 f"warning: {_shown(task)}: as recognised: {outcome.result.metadata['post_processing']}", file=sys.stderr

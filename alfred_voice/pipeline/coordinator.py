@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Overloaded
-from alfred_voice.events import ResumeOffer, SessionStarted
+from alfred_voice.events import ResumeOffer, SessionStarted, WarningRaised
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
+from alfred_voice.models.spoken import only_language, unknown_language
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.health import status_of
 from alfred_voice.pipeline.memory import MEGABYTE
@@ -177,6 +179,11 @@ class Coordinator:
         except AlfredVoiceError as error:
             self.metrics.refused.labels(error.code).inc()
             raise
+        engines = self._ready_engines
+        recogniser = engines.more_stt.get(settings.engine or "", engines.stt)
+        language = settings.language or self.options.session.stt.language
+        # Of a recogniser with one language every final is in that, also one that nobody was asked about.
+        settings = replace(settings, language=only_language(recogniser) or settings.language)
         stream = self._make_stream(settings, transport, first_seq)
         self.roster.add(stream)
         self.metrics.sessions_active.labels(transport).inc()
@@ -188,6 +195,8 @@ class Coordinator:
         }
         names = self._ready_engines.names_for(settings.engine)
         stream.tell(SessionStarted(settings.sample_rate, settings.encoding, names, limits, resume))
+        if unknown := unknown_language(language, recogniser, recogniser.name):
+            stream.tell(WarningRaised("language_unknown", unknown))
         log.info("session_opened", extra={"session": settings.session_id, "transport": transport})
         return stream
 

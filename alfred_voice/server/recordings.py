@@ -29,6 +29,7 @@ from alfred_voice.errors import (
     Overloaded,
 )
 from alfred_voice.files.transcriber import Wishes
+from alfred_voice.models.spoken import SHAPE, is_language
 from alfred_voice.server.form import AUDIO_FIELD, FIELD_BYTES, FRAMING_BYTES
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.problems import problem, problem_of, status_of
@@ -291,8 +292,8 @@ def wishes_of(fields: Mapping[str, str], max_duration_s: float) -> Wishes:
     if unknown is not None:
         raise InvalidSettings(f"{shorten(unknown)}: unknown; expected {', '.join(_FIELDS)}")
     language = fields.get("language")
-    if language is not None and not 2 <= len(language) <= 35:
-        raise InvalidSettings(f"language: expected 2 to 35 characters, got {len(language)}")
+    if language is not None and not is_language(language):
+        raise InvalidSettings(f"language: expected a code {SHAPE}, got {shorten(language)!r}")
     words = _WORDS.get(fields.get("words", "true").strip().lower())
     if words is None:
         raise InvalidSettings(f"words: expected true or false, got {shorten(fields['words'])!r}")

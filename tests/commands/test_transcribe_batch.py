@@ -177,6 +177,26 @@ def test_a_device_that_is_missing_is_told_once_with_its_reason(
     assert capsys.readouterr().err == "warning: whisper.device: cuda cannot be used: there is none here.\n"
 
 
+def test_a_language_that_cannot_be_done_is_a_warning_told_once(
+    stt: LengthStt, archive: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LengthStt, "languages", frozenset({"en"}), raising=False)
+    assert main(["transcribe", str(archive), "--language", "de", "--json"]) == 0
+    out, err = capsys.readouterr()
+    warning = "length knows no language but en: what is said is heard as that, not as de"
+    assert err.count("warning") == 1
+    assert err.startswith(f"warning: {warning}\n")
+    assert [json.loads(line)["warnings"] for line in out.splitlines()] == [[warning]] * 4
+    assert {json.loads(line)["language"] for line in out.splitlines()} == {"en"}
+
+
+def test_what_is_no_language_is_refused(stt: LengthStt, archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", str(archive), "--language", "klingonish"]) == 2
+    expected = "error: --language: expected a code such as en, de-CH or auto, got 'klingonish'\n"
+    assert capsys.readouterr().err == expected
+    assert stt.lengths == []
+
+
 @pytest.mark.parametrize("other", ["stt.language=de", "openai.model=another", "openai.base_url=http://elsewhere/v1"])
 def test_notes_of_other_settings_are_left_aside_and_that_is_told(
     stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str], other: str
