@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ COMMANDS = ("serve", "talk", "transcribe", "say", "check", "bench", "models", "c
 INTERRUPTIBLE = frozenset({"transcribe"})
 """Those that hear of Ctrl-C by :class:`Interrupts`; to the others it is a KeyboardInterrupt."""
 EXIT_FAILED, EXIT_USAGE = 1, 2
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)})
+"""What writing says, to a disk that is full or fails."""
 _DEPTHS = 3
 """Places of the global options: before the command, behind it, and behind its action."""
 
@@ -29,13 +32,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Interrupts() as interrupts:
         try:
             code = _run(words, interrupts)
+            sys.stdout.flush()
         except BrokenPipeError:
             # The reader of our output has left; nothing can be told it any more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
+            code = EXIT_FAILED
+        except OSError as error:
+            if error.errno not in _FULL or error.filename is not None:
+                raise
+            _drop_output()
+            print(f"error: standard output cannot be written: {error.strerror}", file=sys.stderr)
             code = EXIT_FAILED
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
         return EXIT_INTERRUPTED if interrupts.pressed.is_set() else code
+
+
+def _drop_output() -> None:
+    """What is left in the buffer of standard output goes nowhere, without another error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: Sequence[str], interrupts: Interrupts) -> int:

@@ -134,6 +134,7 @@ class Recordings:
         self._store = app.open_store(self.config)
         self._detectors: list[VadEngine | RecordingVad] = [app.build_recording_vad(self.config, self._store)]
         self._crew = app.build_crew(self.config, self._store, self.workers)
+        self._is_closed = False
         self._processor = app.open_processor(self.config)
 
     def __enter__(self) -> Recordings:
@@ -144,6 +145,7 @@ class Recordings:
 
     def close(self) -> None:
         """Let the workers go, and whoever improves on their texts."""
+        self._is_closed = True
         self._crew.close()
         if self._processor is not None:
             self._processor.close()
@@ -179,19 +181,26 @@ class Recordings:
 
         Raises:
             InvalidSettings: the language that is wished for is none.
+            RuntimeError: it has been closed.
         """
+        self._check_open()
         if wishes and wishes.language is not None and not is_language(wishes.language):
             raise InvalidSettings(f"language: expected a code {SHAPE}, got {wishes.language[:64]!r}")
         return Transcribing(self, source, wishes or Wishes(words=True), on_progress)
 
     def take_transcriber(self) -> Transcriber:
         """The way for one recording; to be given back with :meth:`give_back`."""
+        self._check_open()
         try:
             vad = self._detectors.pop()
         except IndexError:
             vad = app.build_recording_vad(self.config, self._store)
         config = self.config
         return Transcriber(vad, self._crew, config.vad, config.stt, min(MOST_CLIPS, config.pipeline.stt_max_batch))
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("these Recordings have been closed; make new ones, or work inside their context")
 
     def give_back(self, transcriber: Transcriber) -> None:
         """For the next recording."""

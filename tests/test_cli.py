@@ -136,3 +136,14 @@ def test_output_into_a_closed_pipe_is_no_crash() -> None:
         process.stdout.close()
 
         assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("words", [("config", "reference"), ("models", "path")])
+def test_output_to_a_full_disk_is_a_sentence(words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "alfred_voice", *words], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert found.returncode == 1
+    assert found.stderr == b"error: standard output cannot be written: No space left on device\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alfred_voice.commands.transcribe_progress import Meter, total
-from alfred_voice.commands.transcribe_tasks import STDIN, Task, make_folders, tasks_of
+from alfred_voice.commands.transcribe_tasks import STDIN, Task, make_folder, tasks_of
 from alfred_voice.errors import ConfigError
 from alfred_voice.files.formats import FORMATS, JSON, TEXT
 from alfred_voice.files.subtitles import SUBTITLES
@@ -95,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
     tasks = tasks_of(args.files, args.output_dir, kind)
     if kind in SUBTITLES and len(tasks) > 1 and args.output_dir is None:
         raise ConfigError(f"--format {kind}: expected --output-dir for several files, as each has times of its own")
-    make_folders(tasks)
+    if args.output_dir is not None:
+        make_folder(args.output_dir)
     left = [task for task in tasks if not (args.resume and task.is_complete())]
     skipped = len(tasks) - len(left)
     failed, meter = _work(args, kind, left, skipped) if left else (0, None)
@@ -123,6 +124,7 @@ def _work(args: argparse.Namespace, kind: str, tasks: list[Task], skipped: int) 
         has_notes=args.save_intermediates,
         resumes=args.resume,
         has_titles=len(tasks) > 1,
+        is_verbose=args.verbose,
     )
     with Recordings(args.loaded.config, workers=args.workers) as recordings:
         if recordings.warning:

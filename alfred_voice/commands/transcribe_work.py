@@ -6,6 +6,8 @@ import contextlib
 import json
 import sys
 import threading
+import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +15,8 @@ from typing import Any, TextIO
 
 from alfred_voice.commands.transcribe_progress import Meter
 from alfred_voice.commands.transcribe_tasks import STDIN, Task
-from alfred_voice.errors import AudioError, ConfigError, EngineFailure
+from alfred_voice.errors import AudioError, EngineFailure
+from alfred_voice.files.errors import RecordingUnreadable
 from alfred_voice.files.formats import JSON, TEXT, line, render
 from alfred_voice.files.notes import Notes
 from alfred_voice.recordings import Progress, Recordings, Segment, Source, Transcribing, Transcription, Wishes
@@ -33,6 +36,8 @@ class Orders:
     """Whether such notes are taken up again."""
     has_titles: bool = False
     """Whether printed text stands under the recording's name."""
+    is_verbose: bool = False
+    """Whether it is told where in the program an error arose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,18 @@ class Outcome:
     task: Task
     result: Transcription
     """As far as it came."""
-    failure: str | None = None
+    failure: Exception | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Of the failure, for people, without the recording's name; None when there was none."""
+        if isinstance(self.failure, RecordingUnreadable):
+            return self.failure.reason
+        return None if self.failure is None else str(self.failure)
+
+
+class Unwritten(Exception):
+    """A text or its notes cannot be written; its sentence says which and why."""
 
 
 class Interrupted(Exception):
@@ -78,7 +94,7 @@ class Batch:
         """All of them; :attr:`tally` counts. Those that are on their way when ``stop`` is set are given up.
 
         Raises:
-            ConfigError: a text or its notes cannot be written.
+            OSError: standard output cannot be written.
         """
         if self._told_before:
             print(f"warning: {self._told_before}", file=sys.stderr)
@@ -103,6 +119,12 @@ class Batch:
             return None
 
     def _heard(self, task: Task, *, is_alone: bool) -> Outcome:
+        try:
+            if task.target is not None:
+                with _writing(task.target):
+                    task.target.parent.mkdir(parents=True, exist_ok=True)
+        except Unwritten as error:
+            return Outcome(task, Transcription((), 0.0), error)
         source: Source = sys.stdin.buffer if task.file == STDIN else task.file
         with contextlib.ExitStack() as stack:
             notes = self._notes(task, stack)
@@ -119,17 +141,19 @@ class Batch:
             try:
                 for segment in going:
                     if notes:
-                        notes.add(segment)
+                        with _writing(task.notes):
+                            notes.add(segment)
                     if is_alone:
                         self._print_segment(task, segment)
                     self._look()
-            except (AudioError, EngineFailure) as error:
-                return Outcome(task, _after(known, going.result()), str(error))
+                result = _after(known, going.result())
+                if notes:
+                    with _writing(task.notes):
+                        notes.finish(result)
+            except (AudioError, EngineFailure, Unwritten) as error:
+                return Outcome(task, _after(known, going.result()), error)
             finally:
                 self._meter.end_file()
-            result = _after(known, going.result())
-            if notes:
-                notes.finish(result)
         return Outcome(task, self._recordings.improved(result))
 
     def _look(self) -> None:
@@ -141,10 +165,7 @@ class Batch:
         path = task.notes
         if path is None or not self._orders.has_notes:
             return None
-        try:
-            notes = stack.enter_context(Notes(path, self._about(task), goes_on=self._orders.resumes))
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+        notes = stack.enter_context(Notes(path, self._about(task), goes_on=self._orders.resumes))
         if notes.other:
             self._meter.clear()
             print(f"note: {_shown(task)}: {notes.other} are left aside: it begins anew", file=sys.stderr)
@@ -174,22 +195,27 @@ class Batch:
             return
         task = outcome.task
         if task.target is not None:
-            self._write(outcome)
+            outcome = self._written(outcome)
         elif self._orders.kind != TEXT or self._orders.has_titles or self._is_improved:
             self._print(outcome, sys.stdout)
-        for warning in outcome.result.warnings:
-            if warning != self._told_before:
-                print(f"warning: {_shown(task)}: {warning}", file=sys.stderr)
-        if "post_processing" in outcome.result.metadata:
-            print(
-                f"warning: {_shown(task)}: as recognised: {outcome.result.metadata['post_processing']}", file=sys.stderr
-            )
+        self._warn(outcome)
         if outcome.failure is None:
             self.tally.complete += 1
             return
         self.tally.failed += 1
-        left = f"; what was heard until then is in {task.part}" if task.part and outcome.result.segments else ""
-        print(f"error: {_shown(task)}: {outcome.failure}{left}", file=sys.stderr)
+        has_part = task.part is not None and outcome.result.segments and not isinstance(outcome.failure, Unwritten)
+        left = f"; what was heard until then is in {task.part}" if has_part else ""
+        print(f"error: {_shown(task)}: {outcome.reason}{left}", file=sys.stderr)
+        if self._orders.is_verbose:
+            traceback.print_exception(outcome.failure)
+
+    def _warn(self, outcome: Outcome) -> None:
+        name, metadata = _shown(outcome.task), outcome.result.metadata
+        for warning in outcome.result.warnings:
+            if warning != self._told_before:
+                print(f"warning: {name}: {warning}", file=sys.stderr)
+        if "post_processing" in metadata:
+            print(f"warning: {name}: as recognised: {metadata['post_processing']}", file=sys.stderr)
 
     def _print(self, outcome: Outcome, output: TextIO) -> None:
         if (
@@ -201,26 +227,30 @@ class Batch:
         output.write(self._rendered(outcome))
         output.flush()
 
-    def _write(self, outcome: Outcome) -> None:
-        """Under another name first: what has the right name is complete."""
+    def _written(self, outcome: Outcome) -> Outcome:
+        """Under another name first: what has the right name is complete. As it was, or why it could not be written."""
         task = outcome.task
         if task.target is None or task.part is None:
             raise AssertionError("a recording without a file to write")
         is_whole = outcome.failure is None
-        if not is_whole and not outcome.result.segments:
-            return
+        if not is_whole and (not outcome.result.segments or isinstance(outcome.failure, Unwritten)):
+            return outcome
         try:
-            task.part.write_text(self._rendered(outcome), "utf-8", newline="\n")
-            if is_whole:
-                task.part.replace(task.target)
-        except OSError as error:
-            raise ConfigError(f"{task.target} cannot be written: {error.strerror or error}") from error
+            with _writing(task.target):
+                task.part.write_text(self._rendered(outcome), "utf-8", newline="\n")
+                if is_whole:
+                    task.part.replace(task.target)
+        except Unwritten as error:
+            with contextlib.suppress(OSError):
+                task.part.unlink(missing_ok=True)
+            return replace(outcome, failure=outcome.failure or error)
+        return outcome
 
     def _rendered(self, outcome: Outcome) -> str:
         orders, name = self._orders, _shown(outcome.task)
         if orders.kind != JSON or outcome.failure is None:
             return render(outcome.result, orders.kind, timestamps=orders.timestamps, name=name)
-        fields = {"file": name, "error": outcome.failure, **outcome.result.as_fields()}
+        fields = {"file": name, "error": outcome.reason, **outcome.result.as_fields()}
         return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
@@ -231,3 +261,11 @@ def _shown(task: Task) -> str:
 def _after(known: list[Segment], result: Transcription) -> Transcription:
     """With the segments of before the interruption."""
     return replace(result, segments=(*known, *result.segments)) if known else result
+
+
+@contextlib.contextmanager
+def _writing(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unwritten(f"{path} cannot be written: {error.strerror or error}") from error

@@ -17,6 +17,7 @@ import msgspec
 from alfred_voice.clock import SystemClock
 from alfred_voice.config import Config
 from alfred_voice.errors import AlfredVoiceError
+from alfred_voice.files.errors import RecordingUnreadable
 from alfred_voice.files.transcriber import Progress, Wishes
 from alfred_voice.pipeline.memory import Memory
 from alfred_voice.recordings import Recordings
@@ -81,7 +82,9 @@ def work(job: Job, output: BinaryIO) -> None:
     except AlfredVoiceError as error:
         from alfred_voice.server.problems import status_of  # loads the web server's library
 
-        teller.tell("error", {"code": error.code, "detail": str(error), "status": status_of(error)})
+        # The name is that of a temporary file.
+        detail = error.reason if isinstance(error, RecordingUnreadable) else str(error)
+        teller.tell("error", {"code": error.code, "detail": detail, "status": status_of(error)})
 
 
 def stand_back() -> None:
