@@ -19,7 +19,7 @@ from alfred_voice.config import Config
 from alfred_voice.errors import ConfigError, ModelError
 from alfred_voice.models.engine import STT_LANE_PREFIX, Engines, TtsEngine, TurnEngine, VadEngine
 from alfred_voice.models.store import Store, models_folder
-from alfred_voice.recognisers import build_more_stt, build_stt, chosen
+from alfred_voice.recognisers import build_more_stt, build_stt, check_stt, chosen, device_warning
 
 
 if TYPE_CHECKING:
@@ -134,6 +134,9 @@ def build_engines(config: Config, store: Store) -> Engines:
     """
     from alfred_voice.pipeline.priority import give_way
 
+    check_stt(config)
+    if reason := device_warning(config):
+        log.warning("device_missing", extra={"setting": "whisper.device", "reason": reason})
     # The threads that an engine makes for itself are like the one that builds it.
     with ThreadPoolExecutor(max_workers=5, thread_name_prefix="load", initializer=give_way) as pool:
         vad = pool.submit(build_vad, config, store)

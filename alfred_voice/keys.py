@@ -37,7 +37,7 @@ class Key:
     """For people: "whole number", "number", "text", "true or false" or "one of text, json", and "or null"."""
     default: Any
     range: str
-    """For people: "0 to 1", "2 to 35 characters"; empty without limits."""
+    """For people: "0 to 1", "2 to 35 characters", of a pattern what ``extra`` says; empty without limits."""
     description: str
     annotation: Any = field(repr=False)
     """The type with its limits and without None, as msgspec takes it."""
@@ -148,7 +148,7 @@ def _take_apart(hint: Any) -> tuple[Any, list[Meta], bool]:
 
 
 def _limits(meta: Meta) -> dict[str, Any]:
-    names = ("ge", "gt", "le", "lt", "min_length", "max_length")
+    names = ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern", "extra")
     return {name: getattr(meta, name) for name in names if getattr(meta, name) is not None}
 
 
@@ -163,6 +163,8 @@ def _type_name(bare: Any, is_optional: bool, path: str) -> str:
 
 
 def _range(meta: Meta) -> str:
+    if meta.extra is not None and "range" in meta.extra:
+        return str(meta.extra["range"])
     if meta.min_length == 1 and meta.max_length is None:
         return "not empty"
     if meta.min_length is not None or meta.max_length is not None:

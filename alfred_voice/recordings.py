@@ -18,14 +18,15 @@ Loading the models takes a moment: who transcribes many recordings keeps them in
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
 
-from alfred_voice import app
+from alfred_voice import __version__, app
 from alfred_voice.config import Config, load
-from alfred_voice.errors import AudioError, EngineFailure
+from alfred_voice.errors import AudioError, EngineFailure, InvalidSettings
 from alfred_voice.files.detect import RecordingVad
 from alfred_voice.files.errors import BrokenOff, RecordingTooLong, RecordingUnreadable
 from alfred_voice.files.formats import FORMATS, clock, render
@@ -34,6 +35,8 @@ from alfred_voice.files.result import Segment, Timing, Transcription
 from alfred_voice.files.source import Source, opened
 from alfred_voice.files.transcriber import Pass, Progress, Transcriber, Wishes
 from alfred_voice.models.engine import VadEngine
+from alfred_voice.models.spoken import SHAPE, is_language, unknown_language
+from alfred_voice.recognisers import check_stt, device_warning, origin_of
 from alfred_voice.results import Word
 
 
@@ -113,7 +116,11 @@ class Recordings:
         config: engines and their settings; those of the environment when absent.
         workers: how many cores recognise; all of them when absent.
 
+    Attributes:
+        warning: why the device that is configured is not used; empty where it is.
+
     Raises:
+        ConfigError: settings that do not go together.
         ModelError: a model is missing or unusable.
     """
 
@@ -122,9 +129,12 @@ class Recordings:
             raise ValueError(f"expected at least one worker, got {workers}")
         self.config = load(environ=os.environ).config if config is None else config
         self.workers = workers or default_workers()
+        check_stt(self.config)
+        self.warning = device_warning(self.config)
         self._store = app.open_store(self.config)
         self._detectors: list[VadEngine | RecordingVad] = [app.build_recording_vad(self.config, self._store)]
         self._crew = app.build_crew(self.config, self._store, self.workers)
+        self._is_closed = False
         self._processor = app.open_processor(self.config)
 
     def __enter__(self) -> Recordings:
@@ -135,6 +145,7 @@ class Recordings:
 
     def close(self) -> None:
         """Let the workers go, and whoever improves on their texts."""
+        self._is_closed = True
         self._crew.close()
         if self._processor is not None:
             self._processor.close()
@@ -142,6 +153,20 @@ class Recordings:
     def improved(self, transcription: Transcription) -> Transcription:
         """With its punctuation repaired and its summary, where the configuration asks for them."""
         return transcription if self._processor is None else post_processed(transcription, self._processor)
+
+    def unknown_language(self, wishes: Wishes) -> str:
+        """What becomes of the language where the recogniser does not know it, in a sentence; empty where it does."""
+        return unknown_language(wishes.language or self.config.stt.language, self._crew.first, self._crew.name)
+
+    def fingerprint(self, wishes: Wishes) -> str:
+        """Of all that a text depends on beside the recording: settings, models, this version; equal for equal texts.
+
+        Raises:
+            ModelError: a model is missing.
+        """
+        config = self.config
+        told = (__version__, config.vad, config.stt, origin_of(config, self._store), wishes)
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
     def transcribe(
         self, source: Source, wishes: Wishes | None = None, on_progress: OnProgress | None = None
@@ -152,17 +177,30 @@ class Recordings:
     def start(
         self, source: Source, wishes: Wishes | None = None, on_progress: OnProgress | None = None
     ) -> Transcribing:
-        """A recording whose segments are wanted one by one."""
+        """A recording whose segments are wanted one by one.
+
+        Raises:
+            InvalidSettings: the language that is wished for is none.
+            RuntimeError: it has been closed.
+        """
+        self._check_open()
+        if wishes and wishes.language is not None and not is_language(wishes.language):
+            raise InvalidSettings(f"language: expected a code {SHAPE}, got {wishes.language[:64]!r}")
         return Transcribing(self, source, wishes or Wishes(words=True), on_progress)
 
     def take_transcriber(self) -> Transcriber:
         """The way for one recording; to be given back with :meth:`give_back`."""
+        self._check_open()
         try:
             vad = self._detectors.pop()
         except IndexError:
             vad = app.build_recording_vad(self.config, self._store)
         config = self.config
         return Transcriber(vad, self._crew, config.vad, config.stt, min(MOST_CLIPS, config.pipeline.stt_max_batch))
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("these Recordings have been closed; make new ones, or work inside their context")
 
     def give_back(self, transcriber: Transcriber) -> None:
         """For the next recording."""

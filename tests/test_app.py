@@ -47,6 +47,24 @@ def test_each_engine_can_be_built_anew_under_the_name_of_its_lane(tmp_path: Path
     assert built["stt"] is not engines.stt
 
 
+def test_what_is_refused_is_refused_before_anything_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr(app, "build_vad", lambda _config, _store: loaded.append("vad"))
+
+    with pytest.raises(ConfigError, match=r"stt\.more_engines"):
+        app.build_engines(configured(*SCRIPTED, "stt.more_engines=kaldi"), Store(tmp_path))
+    assert loaded == []
+
+
+def test_a_device_that_is_missing_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(app, "device_warning", lambda _config: "cuda cannot be used")
+    app.build_engines(configured(*SCRIPTED, "tts.voice=en-us"), Store(tmp_path))
+    (warning,) = [record for record in caplog.records if record.message == "device_missing"]
+    assert warning.__dict__["reason"] == "cuda cannot be used"
+
+
 @pytest.mark.models
 def test_the_default_engines_are_the_real_ones(models: Store) -> None:
     engines = app.build_engines(configured(), models)

@@ -55,6 +55,24 @@ def test_global_options_are_taken_before_and_after_the_command(capsys: pytest.Ca
     assert before == after
 
 
+def test_global_options_are_taken_after_the_action_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "show", "--changed", "--set", "tts.voice=de"]) == 0
+    assert "voice: de" in capsys.readouterr().out
+
+    assert main(["models", "path", "--set", f"models.cache_dir={tmp_path}"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}\n"
+
+
+def test_settings_in_several_places_add_up_and_the_last_one_wins(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--set", "stt.language=fr", "--set", "tts.voice=fr", "config", "--set", "tts.voice=de", "show"]
+
+    assert main([*words, "--changed", "--set", "tts.speed=1.5"]) == 0
+    shown = capsys.readouterr().out
+    assert "language: fr" in shown
+    assert "voice: de" in shown
+    assert "speed: 1.5" in shown
+
+
 def test_options_before_the_command_are_not_lost_when_others_follow_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--preset", "low_latency", "config", "--set", "tts.voice=de", "show", "--changed"]) == 0
 
@@ -118,3 +136,14 @@ def test_output_into_a_closed_pipe_is_no_crash() -> None:
         process.stdout.close()
 
         assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+@pytest.mark.parametrize("words", [("config", "reference"), ("models", "path")])
+def test_output_to_a_full_disk_is_a_sentence(words: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        found = subprocess.run(
+            [sys.executable, "-m", "alfred_voice", *words], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert found.returncode == 1
+    assert found.stderr == b"error: standard output cannot be written: No space left on device\n"

@@ -79,7 +79,7 @@ def test_a_value_in_a_file_is_read_by_the_type_of_its_key(
 def test_a_bare_word_that_is_no_text_to_yaml_must_be_quoted(tmp_path: Path, word: str) -> None:
     (problem,) = problems_of(tmp_path, f"stt:\n  language: {word}\n")
 
-    assert problem.startswith(f"stt.language: expected text (2 to 35 characters), got the bare word {word}, ")
+    assert problem.startswith(f"stt.language: expected text (such as en, de-CH or auto), got the bare word {word}, ")
     assert problem.endswith(f'which YAML does not take for text: write "{word}" (file alfred.yaml, line 2)')
 
 
@@ -208,4 +208,4 @@ def test_any_text_survives_the_way_through_a_file(text: str) -> None:
         written = as_yaml(text)
 
         assert "\n" not in written
-        assert load_text(Path(folder), f"stt:\n  language: {written}  # comment\n").config.stt.language == text
+        assert load_text(Path(folder), f"whisper:\n  prompt: {written}  # comment\n").config.whisper.prompt == text

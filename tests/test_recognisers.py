@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -89,14 +90,23 @@ class TestWhisper:
         with pytest.raises(ConfigError, match=r"stt.max_window_ms: .*at most 28000, got 40000"):
             recognisers.build_stt(configured("stt.engine=whisper", "stt.max_window_ms=40000"), store)
 
-    def test_a_device_that_is_not_here_gives_way_with_a_warning(
+    def test_a_device_that_is_not_here_gives_way_and_the_reason_can_be_had(
         self, store: Store, machine: Callable[..., None], caplog: pytest.LogCaptureFixture
     ) -> None:
         machine()
-        sets = ("stt.engine=whisper", "stt.final_model=whisper-tiny.en", "whisper.device=cuda")
-        assert isinstance(recognisers.build_stt(configured(*sets), store), Whisper)
-        (warning,) = [record for record in caplog.records if record.message == "device_missing"]
-        assert "there is none here" in str(warning.__dict__["reason"])
+        sets = configured("stt.engine=whisper", "stt.final_model=whisper-tiny.en", "whisper.device=cuda")
+        assert isinstance(recognisers.build_stt(sets, store), Whisper)
+        assert recognisers.device_warning(sets).startswith("cuda cannot be used: there is none here")
+        assert [record for record in caplog.records if record.levelname == "WARNING"] == []
+
+    @pytest.mark.parametrize(
+        "sets", [("whisper.device=cuda",), ("stt.engine=whisper",), ("stt.engine=whisper", "whisper.device=cpu")]
+    )
+    def test_a_device_that_nobody_asks_for_needs_no_warning(
+        self, machine: Callable[..., None], sets: tuple[str, ...]
+    ) -> None:
+        machine()
+        assert recognisers.device_warning(configured(*sets)) == ""
 
     @pytest.mark.skipif(
         "OpenVINOExecutionProvider" not in __import__("onnxruntime").get_available_providers(),
@@ -118,15 +128,71 @@ class TestWhisper:
             recognisers.build_stt(configured(*sets), store)
 
 
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("whisper.device=gpu", r"whisper.device: expected text \(auto, cpu, cuda, .*got 'gpu'"),
+        ("whisper.device=cuda:x", "got 'cuda:x'"),
+        ("whisper.device=openvino:", "got 'openvino:'"),
+        ("whisper.precision=int4", "whisper.precision: expected one of int8, float16, float32 or null, got 'int4'"),
+        ("whisper.task=sing", "whisper.task: expected one of transcribe, translate, got 'sing'"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_as_any_other(setting: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        configured(setting)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "CUDA:1", "openvino", "openvino:GPU.0", "openvino:NPU"])
+def test_devices_may_be_named_in_these_ways(device: str) -> None:
+    assert configured(f"whisper.device={device}").whisper.device == device
+
+
+class TestOrigin:
+    def test_of_whisper_tells_models_options_and_files_apart(self, whispers: Path, store: Store) -> None:
+        sets = ("stt.engine=whisper", "stt.final_model=whisper-tiny.en")
+        same = recognisers.origin_of(configured(*sets), store)
+        assert same == recognisers.origin_of(configured(*sets, "openai.model=another"), store)
+        others = [
+            recognisers.origin_of(configured(*sets, *more), store)
+            for more in (["stt.final_model=whisper-base.en"], ["whisper.prompt=Names."], ["whisper.task=translate"])
+        ]
+        assert all(other != same for other in others)
+        record = whispers / "whisper-tiny.en" / "whisper.json"
+        kept = record.read_text("utf-8")
+        files = json.loads(kept)
+        files["files"]["encoder.int8.onnx"][1] = "of other weights"
+        record.write_text(json.dumps(files), "utf-8")
+        try:
+            assert recognisers.origin_of(configured(*sets), store) != same
+        finally:
+            record.write_text(kept, "utf-8")
+
+    def test_of_a_server_tells_servers_and_models_apart(self, store: Store) -> None:
+        sets = ("stt.engine=openai", "openai.base_url=http://here/v1", "openai.model=one")
+        same = recognisers.origin_of(configured(*sets), store)
+        assert recognisers.origin_of(configured(*sets, "whisper.prompt=Names."), store) == same
+        for other in ("openai.base_url=http://there/v1", "openai.model=two"):
+            assert recognisers.origin_of(configured(*sets, other), store) != same
+
+
 class TestOthers:
     def test_the_remote_one_needs_no_model(self, store: Store) -> None:
         stt = recognisers.build_stt(configured("stt.engine=openai", "openai.base_url=http://127.0.0.1:9/v1"), store)
         assert isinstance(stt, OpenAiStt)
         stt.close()
 
-    def test_moonshine_has_one_model(self, store: Store) -> None:
-        with pytest.raises(ConfigError, match=r"stt.final_model: whisper-tiny.en goes with stt.engine whisper"):
-            recognisers.build_stt(configured("stt.final_model=whisper-tiny.en"), store)
+    @pytest.mark.parametrize("key", ["final_model", "partial_model"])
+    @pytest.mark.parametrize("engine", ["moonshine", "openai"])
+    def test_a_model_where_whisper_is_not_loaded_is_refused(self, key: str, engine: str) -> None:
+        with pytest.raises(ConfigError, match=rf"stt.{key}: whisper-tiny.en goes with whisper, which is neither"):
+            recognisers.check_stt(configured(f"stt.engine={engine}", f"stt.{key}=whisper-tiny.en"))
+
+    def test_a_model_is_for_whichever_of_the_loaded_ones_is_whisper(self, store: Store) -> None:
+        sets = ("stt.engine=moonshine", "stt.more_engines=whisper", "stt.final_model=whisper-tiny.en")
+        recognisers.check_stt(configured(*sets))
+        (whisper,) = recognisers.build_more_stt(configured(*sets), store).values()
+        assert whisper.name == "whisper-tiny.en"
 
     def test_an_unknown_one_is_refused_with_the_known_ones(self, store: Store) -> None:
         with pytest.raises(ConfigError, match=r"stt.engine: expected one of moonshine, whisper, openai, scripted"):

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 import alfred_voice
 from alfred_voice import app, recordings, transcribe, transcribe_stream
 from alfred_voice.audio.wav import write_wav
-from alfred_voice.errors import EmptyAudio, EngineFailure, UnsupportedAudio
+from alfred_voice.errors import EmptyAudio, EngineFailure, InvalidSettings, UnsupportedAudio
+from alfred_voice.files.errors import RecordingUnreadable
 from alfred_voice.models.engine import Clip
 from alfred_voice.models.scripted import ScriptedVad, speech_above
 from alfred_voice.models.silero_run import RecordingSilero
@@ -91,6 +92,28 @@ def test_wishes_reach_the_recogniser(stt: SpellingStt, recording: Path) -> None:
     assert result.words == ()
     clip = stt.clips[0]
     assert (clip.language, clip.prompt, clip.wants_words) == ("en-GB", "Becket", False)
+
+
+def test_a_recording_that_is_not_there_is_named(stt: SpellingStt, tmp_path: Path) -> None:
+    for use in (transcribe, lambda path: list(transcribe_stream(path))):
+        with pytest.raises(RecordingUnreadable, match=f"^{tmp_path / 'nosuch'}: No such file or directory$"):
+            use(tmp_path / "nosuch")
+    with pytest.raises(RecordingUnreadable, match=f"^{tmp_path}: expected a recording, got a folder$"):
+        transcribe(tmp_path)
+
+
+def test_what_has_been_closed_says_so(stt: SpellingStt, recording: Path) -> None:
+    with Recordings(workers=2) as recordings:
+        begun = recordings.start(recording)
+    with pytest.raises(RuntimeError, match="these Recordings have been closed"):
+        recordings.transcribe(recording)
+    with pytest.raises(RuntimeError, match="these Recordings have been closed"):
+        list(begun)
+
+
+def test_what_is_no_language_is_an_error(stt: SpellingStt, recording: Path) -> None:
+    with pytest.raises(InvalidSettings, match="language: expected a code such as en, de-CH or auto, got 'klingonish'"):
+        transcribe(recording, language="klingonish")
 
 
 def test_segments_can_be_had_one_by_one(stt: SpellingStt, recording: Path) -> None:

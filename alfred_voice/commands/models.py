@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from alfred_voice.clock import SystemClock
 from alfred_voice.commands.progress import Bar, Lines
-from alfred_voice.errors import ConfigError, ModelError
+from alfred_voice.errors import ConfigError, ModelError, ModelMissing
 from alfred_voice.models.catalog import Model
 from alfred_voice.models.store import FileState, ModelState, Store, models_folder
 
@@ -44,9 +44,19 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="of a Whisper: int8 (the default, for processors), float16 (graphics cards), float32; may be repeated",
     )
-    verify = actions.add_parser("verify", help="hash every file and compare with the catalogue")
-    for action in (pull, verify):
-        action.add_argument("models", nargs="*", metavar="ID", help="a model's id; the default ones when none is given")
+    verify = actions.add_parser(
+        "verify",
+        help="hash every file and compare with the catalogue, or with what was made",
+        description="Hash the files of models and compare them with the catalogue, those of Whispers with what was "
+        "written when they were made. What is found wrong is mended by 'alfred-voice models pull'.",
+    )
+    pull.add_argument("models", nargs="*", metavar="ID", help="a model's id; the default ones when none is given")
+    verify.add_argument(
+        "models",
+        nargs="*",
+        metavar="ID",
+        help="a model's id; when none is given the default ones and all that are here",
+    )
     remove = actions.add_parser("remove", help="delete a model's files")
     remove.add_argument("models", nargs="+", metavar="ID", help="a model's id")
 
@@ -66,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             case "devices":
                 return _devices()
             case "verify":
-                return _verify(store, args.models or store.catalogue.defaults())
+                return _verify(store, args.models or _all_here(store))
             case "remove":
                 return _remove(store, args.models)
             case other:
@@ -133,10 +143,19 @@ def _devices() -> int:
     return EXIT_OK
 
 
+def _all_here(store: Store) -> list[str]:
+    """The default models, and every other one of which something is in the folder."""
+    from alfred_voice.models.whisper_store import WhisperStore
+
+    others = [model.id for model in store.catalogue.models if store.state(model.id).files_present]
+    return list(dict.fromkeys([*store.catalogue.defaults(), *others, *WhisperStore(store).names()]))
+
+
 def _pull_all(store: Store, models: Sequence[str], precisions: Sequence[str] | None, quiet_if_complete: bool) -> int:
     """Fetch models of the catalogue, and make Whispers."""
     made = [model for model in models if _is_whisper(store, model)]
     fetched = [model for model in models if model not in made]
+    _check_known(store, fetched)
     if fetched or not made:
         code = _pull(store, fetched, quiet_if_complete)
         if code != EXIT_OK:
@@ -150,9 +169,31 @@ def _pull_all(store: Store, models: Sequence[str], precisions: Sequence[str] | N
     return int(code)
 
 
+def _check_known(store: Store, models: Sequence[str]) -> None:
+    """Whether the catalogue has them.
+
+    Raises:
+        ModelMissing: one is a Whisper's that was named without its prefix.
+    """
+    known = [model.id for model in store.catalogue.models]
+    unknown = [model for model in models if model not in known]
+    if not unknown:
+        return
+    from alfred_voice.models.whisper_catalog import ALIASES, PREFIX, PUBLISHED
+
+    for model in unknown:
+        if model in [*ALIASES, *(one.name for one in PUBLISHED)]:
+            raise ModelMissing(f"There is no model {model!r} in the catalogue; did you mean {PREFIX}{model}?")
+
+
 def _pull(store: Store, models: Sequence[str], quiet_if_complete: bool) -> int:
     """Fetch what is missing, showing how far it is."""
     wanted = tuple(models) or store.catalogue.defaults()
+    if not quiet_if_complete:
+        # By hand there is time to hash. A start goes by sizes and by what was verified once: it would take seconds.
+        for model in wanted:
+            if store.state(model).files_present:
+                store.verify(model)
     missing = store.missing(wanted)
     if not missing:
         if not quiet_if_complete:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alfred_voice.commands.transcribe_progress import Meter, total
-from alfred_voice.commands.transcribe_tasks import STDIN, Task, make_folders, tasks_of
+from alfred_voice.commands.transcribe_tasks import STDIN, Task, make_folder, tasks_of
 from alfred_voice.errors import ConfigError
 from alfred_voice.files.formats import FORMATS, JSON, TEXT
 from alfred_voice.files.subtitles import SUBTITLES
+from alfred_voice.models.spoken import SHAPE, is_language
 
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ _EXAMPLES = """examples:
   alfred-voice transcribe *.mp3 --format vtt --output-dir subtitles
   alfred-voice transcribe archive/ --output-dir texts --save-intermediates --resume
   ffmpeg -i rtsp://camera -t 60 -f wav - | alfred-voice transcribe -
-Exit codes: 0 all done, 1 a file could not be transcribed (the others were)."""
+Exit codes: 0 all done, 1 a file could not be transcribed (the others were), 2 options that make no sense,
+130 interrupted with Ctrl-C: what is complete is kept; Ctrl-C again ends at once."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -69,7 +71,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_work(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--language", help="what is spoken; as configured when absent")
+    parser.add_argument("--language", help="what is spoken, such as en, de-CH or auto; as configured when absent")
     parser.add_argument("--workers", type=int, metavar="N", help="how many cores recognise; all of them by default")
     parser.add_argument("--max-minutes", type=float, metavar="M", help="refuse longer recordings")
     parser.add_argument(
@@ -93,17 +95,18 @@ def run(args: argparse.Namespace) -> int:
     tasks = tasks_of(args.files, args.output_dir, kind)
     if kind in SUBTITLES and len(tasks) > 1 and args.output_dir is None:
         raise ConfigError(f"--format {kind}: expected --output-dir for several files, as each has times of its own")
-    make_folders(tasks)
+    if args.output_dir is not None:
+        make_folder(args.output_dir)
     left = [task for task in tasks if not (args.resume and task.is_complete())]
     skipped = len(tasks) - len(left)
-    failed, meter = _work(args, kind, left) if left else (0, None)
-    if len(tasks) > 1:
+    failed, meter = _work(args, kind, left, skipped) if left else (0, None)
+    if len(tasks) > 1 and not args.interrupts.pressed.is_set():
         heard_s, elapsed_s = (meter.heard_s, meter.elapsed_s) if meter else (0.0, 0.0)
         print(total(len(tasks), failed, skipped, heard_s, elapsed_s), file=sys.stderr)
     return EXIT_FAILED if failed else EXIT_OK
 
 
-def _work(args: argparse.Namespace, kind: str, tasks: list[Task]) -> tuple[int, Meter]:
+def _work(args: argparse.Namespace, kind: str, tasks: list[Task], skipped: int) -> tuple[int, Meter]:
     """How many failed, and what was heard."""
     # These load NumPy, which the parser can do without.
     from alfred_voice.clock import SystemClock
@@ -121,12 +124,34 @@ def _work(args: argparse.Namespace, kind: str, tasks: list[Task]) -> tuple[int, 
         has_notes=args.save_intermediates,
         resumes=args.resume,
         has_titles=len(tasks) > 1,
+        is_verbose=args.verbose,
     )
     with Recordings(args.loaded.config, workers=args.workers) as recordings:
+        if recordings.warning:
+            print(f"warning: whisper.device: {recordings.warning}", file=sys.stderr)
         whole = sum(task.size for task in tasks)
         meter = Meter(len(tasks), whole, sys.stderr, SystemClock(), is_shown=sys.stderr.isatty())
-        failed = Batch(recordings, orders, meter).run(tasks)
-    return failed, meter
+        batch = Batch(recordings, orders, meter, args.interrupts.pressed)
+
+        def told() -> str:
+            meter.clear()
+            return kept(args, len(tasks) + skipped, batch.tally.complete + skipped)
+
+        args.interrupts.begin(told)
+        batch.run(tasks)
+    return batch.tally.failed, meter
+
+
+def kept(args: argparse.Namespace, files: int, complete: int) -> str:
+    """What there is of an interrupted batch."""
+    if args.output_dir is None:
+        return "what was printed is all there is"
+    text = f"{complete} of {files} texts are complete in {args.output_dir}"
+    if complete:
+        text += ", --resume leaves them out"
+    if args.save_intermediates:
+        text += "; the segments so far are noted there, --resume goes on behind them"
+    return text
 
 
 def _format(args: argparse.Namespace) -> str:
@@ -147,6 +172,8 @@ def _format(args: argparse.Namespace) -> str:
         raise ConfigError("--resume: standard input cannot be read again")
     if args.workers is not None and args.workers < 1:
         raise ConfigError(f"--workers: expected at least 1, got {args.workers}")
+    if args.language is not None and not is_language(args.language):
+        raise ConfigError(f"--language: expected a code {SHAPE}, got {args.language[:64]!r}")
     if args.max_minutes is not None and args.max_minutes <= 0:
         raise ConfigError(f"--max-minutes: expected more than 0, got {args.max_minutes:g}")
     return kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,39 +57,49 @@ class Task:
 def tasks_of(files: Sequence[str], folder: Path | None, kind: str) -> list[Task]:
     """A task for each recording; of a folder for all that are in it, the folders inside too.
 
+    What is named twice is done once. Where two recordings have names that differ in their endings only, the texts are
+    called after the whole names: ``a.wav.txt`` and ``a.flac.txt``.
+
     Args:
         files: paths of recordings and folders, or ``-``.
         folder: where the texts are written, those of a folder's folders in folders of the same names.
         kind: the texts' format.
 
     Raises:
-        ConfigError: two recordings would be written to the same file, or one over itself.
+        ConfigError: two recordings would be written to the same file, or one over itself; a path is empty.
     """
     ending = ENDINGS.get(kind, kind)
-    tasks: list[Task] = []
+    if list(files).count(STDIN) > 1:
+        raise ConfigError("-: standard input can be read once only")
+    places: dict[str, tuple[str, Path]] = {}
     for file, place in _recordings(files):
-        name = place.with_name(f"{place.stem}.{ending}")
-        tasks.append(Task(file, None if folder is None else folder / name))
+        places.setdefault(file if file == STDIN else str(Path(file).absolute()), (file, place))
+    stems = Counter(place.with_suffix("") for _, place in places.values())
+    tasks: list[Task] = []
+    for file, place in places.values():
+        name = place.name if stems[place.with_suffix("")] > 1 else place.stem
+        tasks.append(Task(file, None if folder is None else folder / place.with_name(f"{name}.{ending}")))
     _check(tasks)
     return tasks
 
 
-def make_folders(tasks: Iterable[Task]) -> None:
-    """The folders that the texts are written to.
+def make_folder(folder: Path) -> None:
+    """The one that the texts are written to.
 
     Raises:
-        ConfigError: one cannot be made.
+        ConfigError: it cannot be made.
     """
-    for folder in dict.fromkeys(task.target.parent for task in tasks if task.target is not None):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"--output-dir: {folder} cannot be made: {error.strerror or error}") from error
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output-dir: {folder} cannot be made: {error.strerror or error}") from error
 
 
 def _recordings(files: Sequence[str]) -> Iterable[tuple[str, Path]]:
     """Each recording, and its place under the folder that the texts are written to."""
     for file in files:
+        if not file:
+            raise ConfigError("expected a recording, a folder or -, got an empty path")
         path = Path(file)
         if file == STDIN:
             yield file, Path("stdin")
@@ -112,5 +123,3 @@ def _check(tasks: Sequence[Task]) -> None:
     for task in tasks:
         if task.target is not None and Path(task.file).absolute() == task.target.absolute():
             raise ConfigError(f"--output-dir: {task.target} would be written over the recording itself")
-    if [task.file for task in tasks].count(STDIN) > 1:
-        raise ConfigError("-: standard input can be read once only")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sys
 import threading
+import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any, TextIO
 
 from alfred_voice.commands.transcribe_progress import Meter
 from alfred_voice.commands.transcribe_tasks import STDIN, Task
-from alfred_voice.errors import AudioError, ConfigError, EngineFailure
+from alfred_voice.errors import AudioError, EngineFailure
+from alfred_voice.files.errors import RecordingUnreadable
 from alfred_voice.files.formats import JSON, TEXT, line, render
 from alfred_voice.files.notes import Notes
 from alfred_voice.recordings import Progress, Recordings, Segment, Source, Transcribing, Transcription, Wishes
@@ -34,6 +36,8 @@ class Orders:
     """Whether such notes are taken up again."""
     has_titles: bool = False
     """Whether printed text stands under the recording's name."""
+    is_verbose: bool = False
+    """Whether it is told where in the program an error arose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,30 @@ class Outcome:
     task: Task
     result: Transcription
     """As far as it came."""
-    failure: str | None = None
+    failure: Exception | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Of the failure, for people, without the recording's name; None when there was none."""
+        if isinstance(self.failure, RecordingUnreadable):
+            return self.failure.reason
+        return None if self.failure is None else str(self.failure)
+
+
+class Unwritten(Exception):
+    """A text or its notes cannot be written; its sentence says which and why."""
 
 
 class Interrupted(Exception):
     """Ends the work on a recording that nobody waits for any more."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many recordings came to which end."""
+
+    complete: int = 0
+    failed: int = 0
 
 
 class Batch:
@@ -56,34 +79,52 @@ class Batch:
     As many as there are workers are on their way at once, so that short ones keep all of them busy, too.
     """
 
-    def __init__(self, recordings: Recordings, orders: Orders, meter: Meter) -> None:
+    def __init__(self, recordings: Recordings, orders: Orders, meter: Meter, stop: threading.Event) -> None:
         self._recordings = recordings
         self._orders = orders
         self._meter = meter
-        self._is_over = threading.Event()
+        self._stop = stop
+        self.tally = Tally()
         # Then nothing can be printed before all of a recording is there.
         self._is_improved = recordings.config.post_processing.is_on
+        self._told_before = recordings.unknown_language(orders.wishes)
+        """A warning that is for all recordings alike."""
 
-    def run(self, tasks: list[Task]) -> int:
-        """All of them; how many failed.
+    def run(self, tasks: list[Task]) -> None:
+        """All of them; :attr:`tally` counts. Those that are on their way when ``stop`` is set are given up.
 
         Raises:
-            ConfigError: a text or its notes cannot be written.
+            OSError: standard output cannot be written.
         """
+        if self._told_before:
+            print(f"warning: {self._told_before}", file=sys.stderr)
         if len(tasks) == 1:
-            return self._close(self._transcribe(tasks[0], is_alone=True))
-        failed = 0
+            self._close(self._transcribe(tasks[0], is_alone=True))
+            return
         pool = ThreadPoolExecutor(min(self._recordings.workers, len(tasks)), thread_name_prefix="recording")
         try:
             for outcome in pool.map(self._transcribe, tasks):
-                failed += self._close(outcome)
+                self._close(outcome)
+        except BaseException:
+            self._stop.set()  # whoever is still at work has been interrupted
+            raise
         finally:
-            self._is_over.set()  # whoever is still at work has been interrupted
             pool.shutdown(wait=True, cancel_futures=True)
-        return failed
 
-    def _transcribe(self, task: Task, *, is_alone: bool = False) -> Outcome:
-        """One recording; what fails is told by the outcome."""
+    def _transcribe(self, task: Task, *, is_alone: bool = False) -> Outcome | None:
+        """One recording; what fails is told by the outcome. None when it was interrupted."""
+        try:
+            return None if self._stop.is_set() else self._heard(task, is_alone=is_alone)
+        except Interrupted:
+            return None
+
+    def _heard(self, task: Task, *, is_alone: bool) -> Outcome:
+        try:
+            if task.target is not None:
+                with _writing(task.target):
+                    task.target.parent.mkdir(parents=True, exist_ok=True)
+        except Unwritten as error:
+            return Outcome(task, Transcription((), 0.0), error)
         source: Source = sys.stdin.buffer if task.file == STDIN else task.file
         with contextlib.ExitStack() as stack:
             notes = self._notes(task, stack)
@@ -92,8 +133,7 @@ class Batch:
             going: Transcribing | None = None
 
             def tell(progress: Progress) -> None:
-                if self._is_over.is_set():
-                    raise Interrupted
+                self._look()
                 share = going.share_read if going else 0.0
                 self._meter.update(task.file, share * task.size, progress.heard_ms)
 
@@ -101,32 +141,42 @@ class Batch:
             try:
                 for segment in going:
                     if notes:
-                        notes.add(segment)
+                        with _writing(task.notes):
+                            notes.add(segment)
                     if is_alone:
                         self._print_segment(task, segment)
-            except (AudioError, EngineFailure) as error:
-                return Outcome(task, _after(known, going.result()), str(error))
+                    self._look()
+                result = _after(known, going.result())
+                if notes:
+                    with _writing(task.notes):
+                        notes.finish(result)
+            except (AudioError, EngineFailure, Unwritten) as error:
+                return Outcome(task, _after(known, going.result()), error)
             finally:
                 self._meter.end_file()
-            result = _after(known, going.result())
-            if notes:
-                notes.finish(result)
         return Outcome(task, self._recordings.improved(result))
+
+    def _look(self) -> None:
+        """Whether somebody still waits for this."""
+        if self._stop.is_set():
+            raise Interrupted
 
     def _notes(self, task: Task, stack: contextlib.ExitStack) -> Notes | None:
         path = task.notes
         if path is None or not self._orders.has_notes:
             return None
-        try:
-            return stack.enter_context(Notes(path, self._about(task), goes_on=self._orders.resumes))
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+        notes = stack.enter_context(Notes(path, self._about(task), goes_on=self._orders.resumes))
+        if notes.other:
+            self._meter.clear()
+            print(f"note: {_shown(task)}: {notes.other} are left aside: it begins anew", file=sys.stderr)
+        return notes
 
     def _about(self, task: Task) -> dict[str, Any]:
         """What must not have changed for notes to be of use."""
-        config = self._recordings.config
-        settings = repr((config.vad, config.stt, self._orders.wishes))
-        about: dict[str, Any] = {"file": task.file, "settings": hashlib.sha256(settings.encode()).hexdigest()[:16]}
+        about: dict[str, Any] = {
+            "file": task.file,
+            "settings": self._recordings.fingerprint(self._orders.wishes),
+        }
         with contextlib.suppress(OSError):
             stat = Path(task.file).stat()
             about |= {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
@@ -138,23 +188,34 @@ class Batch:
             self._meter.clear()
             print(line(segment, timestamps=self._orders.timestamps), flush=True)
 
-    def _close(self, outcome: Outcome) -> int:
-        """Tell what became of a recording; 1 when it failed."""
+    def _close(self, outcome: Outcome | None) -> None:
+        """Tell what became of a recording."""
         self._meter.clear()
+        if outcome is None:
+            return
         task = outcome.task
         if task.target is not None:
-            self._write(outcome)
+            outcome = self._written(outcome)
         elif self._orders.kind != TEXT or self._orders.has_titles or self._is_improved:
             self._print(outcome, sys.stdout)
-        if "post_processing" in outcome.result.metadata:
-            print(
-                f"warning: {_shown(task)}: as recognised: {outcome.result.metadata['post_processing']}", file=sys.stderr
-            )
+        self._warn(outcome)
         if outcome.failure is None:
-            return 0
-        left = f"; what was heard until then is in {task.part}" if task.part and outcome.result.segments else ""
-        print(f"error: {_shown(task)}: {outcome.failure}{left}", file=sys.stderr)
-        return 1
+            self.tally.complete += 1
+            return
+        self.tally.failed += 1
+        has_part = task.part is not None and outcome.result.segments and not isinstance(outcome.failure, Unwritten)
+        left = f"; what was heard until then is in {task.part}" if has_part else ""
+        print(f"error: {_shown(task)}: {outcome.reason}{left}", file=sys.stderr)
+        if self._orders.is_verbose:
+            traceback.print_exception(outcome.failure)
+
+    def _warn(self, outcome: Outcome) -> None:
+        name, metadata = _shown(outcome.task), outcome.result.metadata
+        for warning in outcome.result.warnings:
+            if warning != self._told_before:
+                print(f"warning: {name}: {warning}", file=sys.stderr)
+        if "post_processing" in metadata:
+            print(f"warning: {name}: as recognised: {metadata['post_processing']}", file=sys.stderr)
 
     def _print(self, outcome: Outcome, output: TextIO) -> None:
         if (
@@ -166,26 +227,30 @@ class Batch:
         output.write(self._rendered(outcome))
         output.flush()
 
-    def _write(self, outcome: Outcome) -> None:
-        """Under another name first: what has the right name is complete."""
+    def _written(self, outcome: Outcome) -> Outcome:
+        """Under another name first: what has the right name is complete. As it was, or why it could not be written."""
         task = outcome.task
         if task.target is None or task.part is None:
             raise AssertionError("a recording without a file to write")
         is_whole = outcome.failure is None
-        if not is_whole and not outcome.result.segments:
-            return
+        if not is_whole and (not outcome.result.segments or isinstance(outcome.failure, Unwritten)):
+            return outcome
         try:
-            task.part.write_text(self._rendered(outcome), "utf-8", newline="\n")
-            if is_whole:
-                task.part.replace(task.target)
-        except OSError as error:
-            raise ConfigError(f"{task.target} cannot be written: {error.strerror or error}") from error
+            with _writing(task.target):
+                task.part.write_text(self._rendered(outcome), "utf-8", newline="\n")
+                if is_whole:
+                    task.part.replace(task.target)
+        except Unwritten as error:
+            with contextlib.suppress(OSError):
+                task.part.unlink(missing_ok=True)
+            return replace(outcome, failure=outcome.failure or error)
+        return outcome
 
     def _rendered(self, outcome: Outcome) -> str:
         orders, name = self._orders, _shown(outcome.task)
         if orders.kind != JSON or outcome.failure is None:
             return render(outcome.result, orders.kind, timestamps=orders.timestamps, name=name)
-        fields = {"file": name, "error": outcome.failure, **outcome.result.as_fields()}
+        fields = {"file": name, "error": outcome.reason, **outcome.result.as_fields()}
         return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
@@ -196,3 +261,11 @@ def _shown(task: Task) -> str:
 def _after(known: list[Segment], result: Transcription) -> Transcription:
     """With the segments of before the interruption."""
     return replace(result, segments=(*known, *result.segments)) if known else result
+
+
+@contextlib.contextmanager
+def _writing(path: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unwritten(f"{path} cannot be written: {error.strerror or error}") from error

@@ -17,6 +17,7 @@ import msgspec
 from alfred_voice.clock import SystemClock
 from alfred_voice.config import Config
 from alfred_voice.errors import AlfredVoiceError
+from alfred_voice.files.errors import RecordingUnreadable
 from alfred_voice.files.transcriber import Progress, Wishes
 from alfred_voice.pipeline.memory import Memory
 from alfred_voice.recordings import Recordings
@@ -81,7 +82,9 @@ def work(job: Job, output: BinaryIO) -> None:
     except AlfredVoiceError as error:
         from alfred_voice.server.problems import status_of  # loads the web server's library
 
-        teller.tell("error", {"code": error.code, "detail": str(error), "status": status_of(error)})
+        # The name is that of a temporary file.
+        detail = error.reason if isinstance(error, RecordingUnreadable) else str(error)
+        teller.tell("error", {"code": error.code, "detail": detail, "status": status_of(error)})
 
 
 def stand_back() -> None:
@@ -96,8 +99,10 @@ def stand_back() -> None:
 def main() -> None:
     """Read the job, do it."""
     # A terminal's Ctrl-C is for the daemon, which ends this. A session of its own would keep it off, too, but Linux
-    # weighs sessions against each other, and priorities within them only (sched(7), autogroups).
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # weighs sessions against each other, and priorities within them only (sched(7), autogroups). So is the SIGTERM that
+    # a service manager sends to all processes of a service; without the daemon the next line that is written ends this.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     stand_back()
     Memory().tune()
     work(msgspec.json.decode(sys.stdin.buffer.read(), type=Job), sys.stdout.buffer)

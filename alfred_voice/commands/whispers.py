@@ -8,11 +8,11 @@ from pathlib import Path
 
 from alfred_voice.clock import SystemClock
 from alfred_voice.commands.progress import Bar, Lines
-from alfred_voice.errors import ConfigError
+from alfred_voice.errors import ConfigError, ModelCorrupt, ModelError
 from alfred_voice.models.store import Store
 from alfred_voice.models.whisper_catalog import PREFIX, PUBLISHED
 from alfred_voice.models.whisper_layers import Precision
-from alfred_voice.models.whisper_store import DEFAULT_PRECISION, WhisperStore
+from alfred_voice.models.whisper_store import DEFAULT_PRECISION, WhisperStore, name_of
 
 
 MB = 1_000_000
@@ -38,12 +38,18 @@ def rows(store: Store) -> list[Row]:
     """The table of the Whispers that are here; empty when there are none."""
     shelf = WhisperStore(store)
     lines: list[Row] = [("WHISPER", "SIZE", "MEMORY", "PRECISIONS", "LANGUAGES")]
-    for name in shelf.names():
-        files = shelf.find(name)
-        made = ", ".join(one.value for one in files.precisions)
-        languages = str(files.dimensions.languages) if files.dimensions.is_multilingual else "English"
-        lines.append((name, f"{files.size / MB:.1f} MB", _memory(files.size), made, languages))
+    lines += [_row(shelf, name) for name in shelf.names()]
     return lines if len(lines) > 1 else []
+
+
+def _row(shelf: WhisperStore, name: str) -> Row:
+    try:
+        files = shelf.find(name)
+    except ModelError:
+        return name, "-", "-", f"damaged; see 'models verify {name}'", "-"
+    made = ", ".join(one.value if files.is_here(one) else f"({one.value} is damaged)" for one in files.precisions)
+    languages = str(files.dimensions.languages) if files.dimensions.is_multilingual else "English"
+    return name, f"{files.size / MB:.1f} MB", _memory(files.size), made, languages
 
 
 def others(store: Store) -> str:
@@ -54,9 +60,17 @@ def others(store: Store) -> str:
 
 
 def pull(store: Store, wanted: Sequence[str], precisions: Sequence[Precision], *, is_quiet: bool) -> int:
-    """Make those that are missing, showing how far it is."""
+    """Make those that are missing or damaged, showing how far it is.
+
+    Args:
+        store: where they are kept.
+        wanted: names, or paths of checkpoints.
+        precisions: which graphs there are to be.
+        is_quiet: a start asks: sizes are looked at, not hashes, and nothing is said when nothing is missing.
+    """
     shelf = WhisperStore(store)
-    missing = [one for one in wanted if not shelf.is_complete(one, precisions)]
+    is_ready = shelf.is_complete if is_quiet else shelf.is_sound
+    missing = [one for one in wanted if not is_ready(one, precisions)]
     progress = Bar(sys.stderr, SystemClock()) if sys.stderr.isatty() else Lines(sys.stderr)
     try:
         for one in missing:
@@ -78,15 +92,20 @@ def pull(store: Store, wanted: Sequence[str], precisions: Sequence[Precision], *
 
 
 def verify(store: Store, names: Sequence[str]) -> tuple[list[Row], list[str]]:
-    """A line for each file, and the names of those that are not what was made."""
+    """A line for each file, and what a pull has to be told of those that are not what was made."""
     shelf = WhisperStore(store)
     lines: list[Row] = []
     bad: list[str] = []
     for name in names:
-        found = shelf.verify(name)
+        try:
+            found = shelf.verify(name)
+        except ModelCorrupt as error:
+            lines.append((name, str(error)))
+            bad.append(shelf.pulled_as(name))
+            continue
         lines += [(f"{name}/{file}", "ok" if is_ok else "not what was made") for file, is_ok in found.items()]
         if not all(found.values()):
-            bad.append(name)
+            bad.append(shelf.pulled_as(name))
     return lines, bad
 
 
@@ -106,7 +125,7 @@ def devices() -> list[Row]:
 
 
 def _ids(wanted: Sequence[str]) -> list[str]:
-    return [f"{PREFIX}{Path(one).stem}" if Path(one).is_file() else one for one in wanted]
+    return [f"{PREFIX}{name_of(Path(one))}" if Path(one).is_file() else one for one in wanted]
 
 
 def _memory(size: int) -> str:

@@ -37,6 +37,8 @@ class Crew:
             raise ValueError("Expected at least one engine, but got none")
         self._clock = clock or SystemClock()
         self.name = engines[0].name
+        self.first = engines[0]
+        """Any of them, to ask what all of them are."""
         self.size = len(engines)
         self._free: SimpleQueue[SttEngine] = SimpleQueue()
         for engine in engines:

@@ -12,9 +12,17 @@ if TYPE_CHECKING:
 
 
 class RecordingUnreadable(AudioError):
-    """The system does not let the recording be read."""
+    """The system does not let the recording be read.
+
+    Attributes:
+        reason: why, without the recording's name.
+    """
 
     code = "recording_unreadable"
+
+    def __init__(self, reason: str, name: str = "") -> None:
+        super().__init__(f"{name}: {reason}" if name else reason)
+        self.reason = reason
 
 
 class RecordingTooLong(AudioError):

@@ -23,6 +23,8 @@ PART = ".part"
 class Notes:
     """The notes of one recording; a context in which they are open.
 
+    There is no file before there is something to note: what turns out to be no recording leaves none.
+
     Args:
         path: of the notes.
         about: what makes a segment of another day one of this: the recording's size and age, the engines, the options.
@@ -32,7 +34,11 @@ class Notes:
     def __init__(self, path: Path, about: Mapping[str, Any], *, goes_on: bool) -> None:
         self._path = path
         self._about = dict(about)
-        self.known: list[Segment] = _read(path, self._about) if goes_on else []
+        self.known: list[Segment] = []
+        self.other = ""
+        """Why notes that are there are left aside; empty when they are not."""
+        if goes_on:
+            self.known, self.other = _read(path, self._about)
         self._file: TextIO | None = None
 
     @property
@@ -41,13 +47,6 @@ class Notes:
         return self.known[-1].end_ms if self.known else 0.0
 
     def __enter__(self) -> Notes:
-        # Written anew, so that nothing stands behind a line that was not finished.
-        part = self._path.with_name(self._path.name + PART)
-        self._file = part.open("w", encoding="utf-8")
-        self._write({"type": RECORDING, **self._about})
-        for segment in self.known:
-            self.add(segment)
-        part.replace(self._path)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -57,7 +56,7 @@ class Notes:
 
     def add(self, segment: Segment) -> None:
         """The next segment."""
-        self._write({"type": SEGMENT, **segment.as_fields()})
+        self._write(_segment_fields(segment))
 
     def finish(self, result: Transcription) -> None:
         """How it went; the segments have been noted."""
@@ -67,26 +66,54 @@ class Notes:
 
     def _write(self, fields: Mapping[str, Any]) -> None:
         if self._file is None:
-            raise AssertionError("the notes are not open")
-        self._file.write(json.dumps(fields, ensure_ascii=False) + "\n")
+            self._file = self._begun()
+        self._file.write(_line(fields))
         self._file.flush()
 
+    def _begun(self) -> TextIO:
+        """The file, written anew, so that nothing stands behind a line that was not finished."""
+        part = self._path.with_name(self._path.name + PART)
+        file = part.open("w", encoding="utf-8")
+        try:
+            file.write(_line({"type": RECORDING, **self._about}))
+            file.writelines(_line(_segment_fields(segment)) for segment in self.known)
+            file.flush()
+            part.replace(self._path)
+        except BaseException:
+            file.close()
+            part.unlink(missing_ok=True)
+            raise
+        return file
 
-def _read(path: Path, about: Mapping[str, Any]) -> list[Segment]:
-    """The segments noted there; none when the notes are about something else, or there are none."""
+
+def _line(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, ensure_ascii=False) + "\n"
+
+
+def _segment_fields(segment: Segment) -> dict[str, Any]:
+    return {"type": SEGMENT, **segment.as_fields()}
+
+
+def _read(path: Path, about: Mapping[str, Any]) -> tuple[list[Segment], str]:
+    """The segments noted there, and why there are none although there are notes."""
     segments: list[Segment] = []
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            if _fields(file.readline()) != {"type": RECORDING, **about}:
-                return []
+            found = _fields(file.readline())
+            if found != {"type": RECORDING, **about}:
+                has_other_settings = found.get("settings") != about.get("settings")
+                return [], "notes of other settings" if has_other_settings else "notes of another recording"
             for line in file:
                 fields = _fields(line)
                 if fields["type"] != SEGMENT:
                     break
                 segments.append(Segment.of_fields(fields))
+    except FileNotFoundError:
+        pass
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # what was read up to here counts
-    return segments
+        # What was read up to here counts.
+        return segments, "" if segments else "notes that cannot be read"
+    return segments, ""
 
 
 def _fields(line: str) -> dict[str, Any]:

@@ -98,6 +98,8 @@ class Transcription:
     """The recording's name, the engines, how many workers there were."""
     summary: Summary | None = None
     """Where one was asked for."""
+    warnings: tuple[str, ...] = ()
+    """What may have gone wrong, in sentences."""
 
     @property
     def text(self) -> str:
@@ -133,6 +135,7 @@ class Transcription:
             "real_time_factor": round(self.real_time_factor, 5),
             "timing": self.timing.as_fields(),
             "metadata": dict(self.metadata),
+            **({"warnings": list(self.warnings)} if self.warnings else {}),
             **({"summary": asdict(self.summary)} if self.summary else {}),
         }
 

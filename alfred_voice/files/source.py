@@ -50,7 +50,7 @@ class Opened:
         try:
             yield from decode_blocks(self.file)
         except OSError as error:
-            raise RecordingUnreadable(error.strerror or str(error)) from error
+            raise RecordingUnreadable(error.strerror or str(error), self.name) from error
 
 
 @contextmanager
@@ -62,6 +62,7 @@ def opened(source: Source, name: str | None = None) -> Iterator[Opened]:
         EmptyAudio: it has not one byte.
         TypeError: not a source, such as a file of text.
     """
+    path = str(source) if isinstance(source, str | PathLike) else ""
     with ExitStack() as stack:
         try:
             file, found = _file(source, stack)
@@ -70,7 +71,7 @@ def opened(source: Source, name: str | None = None) -> Iterator[Opened]:
             size = file.seek(0, io.SEEK_END) - at
             file.seek(at)
         except OSError as error:
-            raise RecordingUnreadable(error.strerror or str(error)) from error
+            raise RecordingUnreadable(error.strerror or str(error), path) from error
         if size <= 0:
             raise EmptyAudio("expected a recording, got 0 bytes")
         yield Opened(found if name is None else name, size, file)
@@ -99,7 +100,7 @@ def _file(source: Source, stack: ExitStack) -> tuple[BinaryIO, str]:
     if isinstance(source, str | PathLike):
         path = Path(source)
         if path.is_dir():
-            raise RecordingUnreadable("expected a recording, got a folder")
+            raise RecordingUnreadable("expected a recording, got a folder", str(path))
         return stack.enter_context(path.open("rb")), str(path)
     given: object = source
     if isinstance(given, io.TextIOBase) or not callable(getattr(given, "read", None)):

@@ -21,6 +21,7 @@ from alfred_voice.files.rounds import BATCH_SAMPLES, plan_round
 from alfred_voice.files.segment import Span
 from alfred_voice.files.stretches import Stretch, Stretches
 from alfred_voice.models.engine import SAMPLE_RATE, Clip, Int16, SttEngine, VadEngine
+from alfred_voice.models.spoken import only_language, unknown_language
 from alfred_voice.results import Transcript, Word
 from alfred_voice.session.options import SttOptions, VadOptions
 
@@ -160,7 +161,9 @@ class Pass:
         self._decode_s = self._detect_s = self._recognise_s = 0.0
         self._segments: list[Segment] = []
         self._done_ms = 0.0
-        self._language = wishes.language or transcriber.stt_options.language
+        asked = wishes.language or transcriber.stt_options.language
+        self._language = only_language(transcriber.crew.first) or asked
+        self._warnings = [unknown_language(asked, transcriber.crew.first, transcriber.crew.name)]
         self._damage: AudioError | None = None
         self.duration_ms = 0.0
 
@@ -187,7 +190,14 @@ class Pass:
         timing = Timing(self._decode_s, self._detect_s, self._recognise_s, self._clock.now() - self._begun_at)
         engines = {"vad": self._of.vad.name, "stt": self._of.crew.name, "workers": self._of.crew.size}
         segments = (*known, *self._segments)
-        return Transcription(segments, self.duration_ms, self._language, timing, {**(metadata or {}), **engines})
+        return Transcription(
+            segments,
+            self.duration_ms,
+            self._language,
+            timing,
+            {**(metadata or {}), **engines},
+            warnings=tuple(warning for warning in self._warnings if warning),
+        )
 
     def check(self) -> None:
         """Raise what ended the recording before its time, once it has been gone over."""
@@ -297,7 +307,7 @@ class Pass:
                 transcript = answer.transcripts[place]
                 self._done_ms = stretch.end / _PER_MS
                 if transcript.text:
-                    self._language = transcript.language
+                    self._language = transcript.language or self._language
                     yield _segment(stretch, transcript)
         finally:
             one.cancel()

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from alfred_voice.models.spoken import KnowsLanguages
 from alfred_voice.results import Transcript, TurnJudgement, Voice
 
 
@@ -202,7 +203,23 @@ class Engines:
     def roll(self) -> EngineRoll:
         """Who they are, without the engines themselves."""
         more = {name: engine.name for name, engine in self.more_stt.items()}
-        return EngineRoll(self.vad.name, self.stt.name, self.turn.name, self.tts.name, more)
+        spoken = spoken_by({"": self.stt, **self.more_stt})
+        return EngineRoll(self.vad.name, self.stt.name, self.turn.name, self.tts.name, more, spoken)
+
+
+@dataclass(frozen=True, slots=True)
+class Languages:
+    """What a recogniser knows, when it is not at hand itself."""
+
+    languages: frozenset[str]
+    """Codes without regions."""
+
+
+def spoken_by(recognisers: Mapping[str, SttEngine]) -> dict[str, Languages]:
+    """What those of the recognisers know that know which languages they can do."""
+    return {
+        name: Languages(engine.languages) for name, engine in recognisers.items() if isinstance(engine, KnowsLanguages)
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,18 +232,28 @@ class EngineRoll:
     tts: str
     more_stt: Mapping[str, str]
     """The name that a session asks with -> the engine's name."""
+    spoken: Mapping[str, Languages] = field(default_factory=dict)
+    """What each recogniser knows that knows which languages it can do, by the name that a session asks with; empty
+    for the usual one."""
+
+    def languages_of(self, engine: str | None) -> Languages | None:
+        """What the recogniser knows that a session asks for; None where it does not tell."""
+        return self.spoken.get(engine if engine is not None and engine in self.more_stt else "")
 
     def names_for(self, engine: str | None) -> dict[str, str]:
         """Kind -> the engine's name, for a session that asks for that recogniser."""
         stt = self.more_stt.get(engine or "", self.stt)
         return {"vad": self.vad, "stt": stt, "turn": self.turn, "tts": self.tts}
 
-    def with_name(self, lane: str, name: str) -> EngineRoll:
+    def with_engine(self, lane: str, engine: Any) -> EngineRoll:
         """The same but for the engine of one lane."""
+        name: str = engine.name
+        asked = "" if lane == "stt" else lane.removeprefix(STT_LANE_PREFIX)
+        spoken = {**self.spoken, **spoken_by({asked: engine})} if lane.startswith("stt") else self.spoken
         if lane.startswith(STT_LANE_PREFIX):
-            return replace(self, more_stt={**self.more_stt, lane.removeprefix(STT_LANE_PREFIX): name})
+            return replace(self, more_stt={**self.more_stt, asked: name}, spoken=spoken)
         known = {"vad": self.vad, "stt": self.stt, "turn": self.turn, "tts": self.tts} | {lane: name}
-        return EngineRoll(**known, more_stt=self.more_stt)
+        return EngineRoll(**known, more_stt=self.more_stt, spoken=spoken)
 
 
 STT_LANE_PREFIX = "stt-"

@@ -49,6 +49,7 @@ class Moonshine:
     """
 
     name = "moonshine"
+    languages = frozenset({"en"})
 
     def __init__(self, folder: Path, *, threads: int = 1, guard: HallucinationGuard | None = None) -> None:
         with LEAN_GRAPHS.opened(folder) as lean:

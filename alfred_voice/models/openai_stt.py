@@ -23,6 +23,7 @@ from alfred_voice.models.engine import SAMPLE_RATE, Clip
 from alfred_voice.models.openai_answers import read_transcription
 from alfred_voice.models.openai_options import OpenAiOptions, find_api_key
 from alfred_voice.models.openai_transport import LeftAlone, OpenAiTransport, Refused, Remote, sendable
+from alfred_voice.models.spoken import AUTO, primary
 from alfred_voice.results import Transcript
 
 
@@ -229,8 +230,8 @@ def _fields(clip: Clip, model: str) -> dict[str, str]:
     """The form's fields that do not depend on the format of the answer."""
     fields = {"model": model}
     # Servers know languages, not their regions, and find the language themselves when none is given.
-    language = (clip.language or "auto").split("-")[0].lower()
-    if language != "auto" and not clip.translates:
+    language = primary(clip.language or AUTO)
+    if language != AUTO and not clip.translates:
         fields["language"] = language
     if clip.prompt:
         fields["prompt"] = sendable(clip.prompt)

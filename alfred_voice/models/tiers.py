@@ -10,6 +10,7 @@ from typing import Any
 
 from alfred_voice.errors import EngineFailure, OutOfMemory
 from alfred_voice.models.engine import Clip, GrowingStt, SttEngine, TokenStt
+from alfred_voice.models.spoken import KnowsLanguages
 from alfred_voice.results import Piece, Transcript
 
 
@@ -49,6 +50,9 @@ class TieredStt:
             raise ValueError("Expected at least one tier")
         self.tiers = tuple(tiers)
         self.name = " + ".join(dict.fromkeys(tier.name for tier in tiers))
+        first = tiers[0].engine
+        if isinstance(first, KnowsLanguages):
+            self.languages = first.languages
         self.is_reduced = False
         self._make_spare = spare
         self._spare: Tier | None = None

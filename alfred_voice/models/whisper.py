@@ -21,6 +21,7 @@ from alfred_voice.models.engine import SAMPLE_RATE, Clip
 from alfred_voice.models.hallucination import HallucinationGuard
 from alfred_voice.models.mel import HOP_SAMPLES
 from alfred_voice.models.onnx import Session
+from alfred_voice.models.spoken import AUTO, only_language, primary
 from alfred_voice.models.whisper_decoder import Row, WhisperDecoder
 from alfred_voice.models.whisper_files import WhisperFiles
 from alfred_voice.models.whisper_mel import WhisperMel
@@ -34,8 +35,6 @@ from alfred_voice.results import Transcript, Word
 Float32 = NDArray[np.float32]
 
 MAX_SECONDS = 30
-AUTO = "auto"
-"""The language that is found out."""
 
 _STATE_SAMPLES = 2 * HOP_SAMPLES
 """20 ms, what one state of the encoder stands for."""
@@ -98,6 +97,8 @@ class Whisper:
     ) -> None:
         self.name = f"whisper-{files.name}"
         self.vocabulary = vocabulary or files.vocabulary()
+        known = self.vocabulary.languages if files.dimensions.is_multilingual else ("en",)
+        self.languages = frozenset(known)
         self._files = files
         self._encoder = encoder
         self._options = options or WhisperOptions()
@@ -192,7 +193,7 @@ class Whisper:
         """Whose language is not known is asked first."""
         unknown = []
         for one in tries:
-            asked = (one.clip.language or AUTO).split("-")[0].lower()
+            asked = primary(one.clip.language or AUTO)
             if not self._files.dimensions.is_multilingual:
                 one.language = "en"
             elif asked in self.vocabulary.languages:
@@ -310,4 +311,6 @@ class Whisper:
     def _only_prefix(self, clip: Clip) -> Transcript:
         """The transcript of a clip in which nothing can be recognised."""
         text = self.vocabulary.text(clip.prefix).strip()
-        return Transcript(text, pieces=self.vocabulary.pieces(clip.prefix))
+        asked = primary(clip.language or AUTO)
+        language = only_language(self) or (asked if asked in self.languages else "")
+        return Transcript(text, pieces=self.vocabulary.pieces(clip.prefix), language=language)

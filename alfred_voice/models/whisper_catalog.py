@@ -132,3 +132,8 @@ def published(name: str) -> PublishedWhisper:
     raise ModelMissing(
         f"There is no Whisper {name!r}; there are {known}. A checkpoint of your own is named by its path."
     )
+
+
+def heads_of(sha256: str) -> tuple[Head, ...]:
+    """The heads that follow the speaker in a checkpoint of that hash, which somebody has brought; empty for others."""
+    return next((one.heads for one in PUBLISHED if one.sha256 == sha256), ())

@@ -48,6 +48,7 @@ def export_whisper(
     precisions: Sequence[Precision],
     progress: Progress,
     heads: Sequence[Head] = (),
+    path: str = "",
 ) -> WhisperFiles:
     """Make the graphs of a checkpoint; what was there under its name gives way when they are complete.
 
@@ -60,6 +61,7 @@ def export_whisper(
         precisions: which graphs are made.
         progress: hears of each step.
         heads: those that follow the speaker; all of the upper half of the layers when none is given.
+        path: where the checkpoint is, if it is to be named by its path when the graphs are made again.
 
     Raises:
         ModelMissing: there is no vocabulary.
@@ -89,6 +91,7 @@ def export_whisper(
             source=source,
             files={path.name: (path.stat().st_size, _digest(path)) for path in sorted(made.iterdir())},
             parity=parity,
+            checkpoint=path,
         )
         files.write_record()
         _replace(made, folder)

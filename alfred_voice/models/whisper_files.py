@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from alfred_voice.errors import ModelCorrupt, ModelMissing
 from alfred_voice.models.shelf import FOLDER_HINT, PULL_COMMAND, size_of
-from alfred_voice.models.whisper_catalog import PREFIX
+from alfred_voice.models.whisper_catalog import ALIASES, PREFIX, PUBLISHED
 from alfred_voice.models.whisper_checkpoint import Dimensions
 from alfred_voice.models.whisper_layers import Precision
 from alfred_voice.models.whisper_vocabulary import Vocabulary
@@ -19,6 +20,8 @@ from alfred_voice.models.whisper_vocabulary import Vocabulary
 
 RECORD_NAME = "whisper.json"
 VOCABULARY_NAME = "vocabulary.tiktoken"
+CHECKPOINT_PATH = "CHECKPOINT.pt"
+"""Stands in commands for the path of a checkpoint of one's own that nobody has noted."""
 VERSION = 1
 """Of the graphs; those of another version are made anew by a pull."""
 
@@ -51,11 +54,18 @@ class WhisperFiles:
     """Name -> size and SHA-256 of each file."""
     parity: Mapping[str, Mapping[str, float]]
     """Precision -> how far its graphs were from the checkpoint's own arithmetic when they were made."""
+    checkpoint: str = ""
+    """Where its checkpoint was, if it was named by its path; empty when it was fetched."""
 
     @property
     def precisions(self) -> tuple[Precision, ...]:
-        """Those whose graphs are here."""
+        """Those whose graphs were made."""
         return tuple(one for one in Precision if encoder_name(one) in self.files)
+
+    @property
+    def pulled_as(self) -> str:
+        """What a pull has to be told to make it again, as a shell takes it."""
+        return pulled_as(self.name, self.checkpoint)
 
     @property
     def size(self) -> int:
@@ -78,11 +88,16 @@ class WhisperFiles:
             if name not in self.files or size_of(self.folder / name) is None:
                 raise ModelMissing(
                     f"{PREFIX}{self.name} is not here in {precision.value}. "
-                    f"Make it with '{PULL_COMMAND} {PREFIX}{self.name} --precision {precision.value}'."
+                    f"Make it with '{PULL_COMMAND} {self.pulled_as} --precision {precision.value}'."
                 )
             self._check_size(name)
         encoder, decoder = (self.folder / name for name in names)
         return encoder, decoder
+
+    def is_here(self, precision: Precision) -> bool:
+        """Whether its graphs lie there with the sizes that were written."""
+        names = (encoder_name(precision), decoder_name(precision))
+        return all(name in self.files and size_of(self.folder / name) == self.files[name][0] for name in names)
 
     def examine(self) -> dict[str, bool]:
         """File -> whether it is what was recorded when it was made; reads all of them."""
@@ -101,7 +116,7 @@ class WhisperFiles:
         if size != self.files[name][0]:
             raise ModelCorrupt(
                 f"{self.folder / name} has {size} bytes, but {self.files[name][0]} were written. "
-                f"Run '{PULL_COMMAND} {PREFIX}{self.name}' to make it again."
+                f"Run '{PULL_COMMAND} {self.pulled_as}' to make it again."
             )
 
     def _digest(self, name: str) -> str | None:
@@ -117,6 +132,20 @@ def whisper_folder(root: Path, name: str) -> Path:
     return root / f"{PREFIX}{name.removeprefix(PREFIX)}"
 
 
+def pulled_as(name: str, checkpoint: str = "") -> str:
+    """What a pull is told to make the Whisper of that name, as a shell takes it.
+
+    Args:
+        name: with or without ``whisper-``.
+        checkpoint: the path that it was made of; empty when nobody knows one.
+    """
+    if checkpoint:
+        return shlex.quote(checkpoint)
+    own = name.removeprefix(PREFIX)
+    is_published = ALIASES.get(own, own) in [one.name for one in PUBLISHED]
+    return f"{PREFIX}{own}" if is_published else CHECKPOINT_PATH
+
+
 def find_whisper(root: Path, name: str) -> WhisperFiles:
     """The Whisper of that name.
 
@@ -129,13 +158,14 @@ def find_whisper(root: Path, name: str) -> WhisperFiles:
     if not path.is_file():
         raise ModelMissing(
             f"{folder.name} is not in the model folder {root}. "
-            f"Make it with '{PULL_COMMAND} {folder.name}', or name the folder that has it with {FOLDER_HINT}."
+            f"Make it with '{PULL_COMMAND} {pulled_as(folder.name)}', "
+            f"or name the folder that has it with {FOLDER_HINT}."
         )
     try:
         return _read(folder, json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ModelCorrupt(
-            f"{path} cannot be used: {exc}. Run '{PULL_COMMAND} {folder.name}' to make it again."
+            f"{path} cannot be used: {exc}. Run '{PULL_COMMAND} {pulled_as(folder.name)}' to make it again."
         ) from exc
 
 
@@ -156,4 +186,5 @@ def _read(folder: Path, record: dict[str, Any]) -> WhisperFiles:
         source=record["source"],
         files={name: (int(size), str(sha256)) for name, (size, sha256) in record["files"].items()},
         parity=record["parity"],
+        checkpoint=str(record.get("checkpoint", "")),
     )

@@ -64,7 +64,7 @@ def choose_precision(files: WhisperFiles, device: Device, wanted: str | None) ->
     here = ", ".join(one.value for one in files.precisions)
     raise ModelMissing(
         f"{PREFIX}{files.name} is here in {here}, but {device.id} needs {' or '.join(p.value for p in suitable)}. "
-        f"Make it with '{PULL_COMMAND} {PREFIX}{files.name} --precision {suitable[0].value}'."
+        f"Make it with '{PULL_COMMAND} {files.pulled_as} --precision {suitable[0].value}'."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -18,18 +18,19 @@ class WhisperOptions:
     device: Annotated[
         str,
         Meta(
-            pattern="^(auto|cpu|cuda(:[0-9]+)?|openvino(:[A-Za-z0-9.]+)?)$",
+            pattern="^(?i:auto|cpu|cuda(:[0-9]+)?|openvino(:[a-z0-9._-]+)?)$",
+            extra={"range": "auto, cpu, cuda, cuda:1, openvino, openvino:GPU and the like"},
             description="what computes: cpu; cuda or cuda:1; openvino, openvino:GPU, openvino:NPU; auto for a graphics "
             "card that is there, else the processor; what is not there gives way to the processor",
         ),
     ] = "auto"
     precision: Annotated[
-        Annotated[str, Meta(pattern="^(int8|float16|float32)$")] | None,
+        Literal["int8", "float16", "float32"] | None,
         Meta(description="int8, float16 or float32; null for what the device does best of what is here"),
     ] = None
-    task: Annotated[
-        str, Meta(pattern="^(transcribe|translate)$", description="transcribe, or translate into English")
-    ] = "transcribe"
+    task: Annotated[Literal["transcribe", "translate"], Meta(description="transcribe, or translate into English")] = (
+        "transcribe"
+    )
     prompt: Annotated[
         str, Meta(max_length=2000, description="what it takes for the text before: names, words to be expected")
     ] = ""

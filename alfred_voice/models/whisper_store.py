@@ -11,10 +11,17 @@ from alfred_voice.errors import ModelCorrupt, ModelError, ModelFetchFailed, Mode
 from alfred_voice.models.progress import Progress, Silent
 from alfred_voice.models.shelf import FOLDER_HINT, FULL_DISK, Shelf, Unwritable, part_of
 from alfred_voice.models.store import Store
-from alfred_voice.models.whisper_catalog import PREFIX, PublishedWhisper, published
+from alfred_voice.models.whisper_catalog import PREFIX, PublishedWhisper, heads_of, published
 from alfred_voice.models.whisper_checkpoint import read_checkpoint
 from alfred_voice.models.whisper_export import export_whisper
-from alfred_voice.models.whisper_files import RECORD_NAME, WhisperFiles, find_whisper, whisper_folder, whispers
+from alfred_voice.models.whisper_files import (
+    RECORD_NAME,
+    WhisperFiles,
+    find_whisper,
+    pulled_as,
+    whisper_folder,
+    whispers,
+)
 from alfred_voice.models.whisper_graphs import Head
 from alfred_voice.models.whisper_layers import Precision
 
@@ -57,7 +64,10 @@ class WhisperStore:
         return find_whisper(self.root, name)
 
     def is_complete(self, wanted: str, precisions: Sequence[Precision]) -> bool:
-        """Whether the graphs are here in these precisions; cheap, reads no weights."""
+        """Whether the graphs are here in these precisions; cheap, reads no weights.
+
+        Enough at a start, which must not wait until gigabytes are hashed; a pull by hand asks for :meth:`is_sound`.
+        """
         if wanted.endswith(CHECKPOINT_ENDINGS) or Path(wanted).is_file():
             return False
         try:
@@ -68,11 +78,23 @@ class WhisperStore:
             return False
         return True
 
+    def is_sound(self, wanted: str, precisions: Sequence[Precision]) -> bool:
+        """Whether the graphs are here in these precisions, and every file is what was made; hashes all of them."""
+        return self.is_complete(wanted, precisions) and all(self.verify(_own_name(wanted)).values())
+
+    def pulled_as(self, name: str) -> str:
+        """What a pull has to be told to make a Whisper that is here again, as a shell takes it."""
+        try:
+            return self.find(name).pulled_as
+        except ModelError:
+            return pulled_as(name)
+
     def pull(self, wanted: str, precisions: Sequence[Precision], progress: Progress | None = None) -> WhisperFiles:
         """Make the graphs of a published Whisper, which is fetched, or of a checkpoint, which is read.
 
         Args:
-            wanted: a published name, with or without ``whisper-``, or the path of a checkpoint.
+            wanted: a published name, with or without ``whisper-``; the path of a checkpoint; or the name of a Whisper
+                that was made of one, which is still there.
             precisions: which graphs there are to be; those that are here already stay.
             progress: hears of each step.
 
@@ -86,7 +108,9 @@ class WhisperStore:
         with self._shelf.locked(progress):
             path = Path(wanted).expanduser()
             if wanted.endswith(CHECKPOINT_ENDINGS) or path.is_file():
-                return self._make(path, path.stem, (), precisions, progress)
+                return self._make(path, name_of(path), (), precisions, progress, is_named=True)
+            if noted := self._noted_checkpoint(wanted):
+                return self._make(noted, wanted.removeprefix(PREFIX), (), precisions, progress, is_named=True)
             one = published(wanted)
             checkpoint = self._fetch(one, progress)
             files = self._make(checkpoint, one.name, one.heads, precisions, progress)
@@ -123,7 +147,11 @@ class WhisperStore:
         heads: Sequence[Head],
         precisions: Sequence[Precision],
         progress: Progress,
+        *,
+        is_named: bool = False,
     ) -> WhisperFiles:
+        if not checkpoint.is_file():
+            raise ModelMissing(f"No checkpoint at {checkpoint}")
         kept = self._kept(name)
         wanted = [one for one in Precision if one in precisions or one in kept]
         progress.note(f"Reading {checkpoint.name}")
@@ -131,14 +159,24 @@ class WhisperStore:
         with checkpoint.open("rb") as stream:
             source = hashlib.file_digest(stream, "sha256").hexdigest()
         vocabularies = self._store.path(VOCABULARY_ID, "gpt2.tiktoken").parent
+        noted = str(checkpoint.absolute()) if is_named else ""
+        heads = heads or heads_of(source)
         try:
-            return export_whisper(read, source, self.root, name, vocabularies, wanted, progress, heads)
+            return export_whisper(read, source, self.root, name, vocabularies, wanted, progress, heads, noted)
         except OSError as exc:
             reason = "The disk is full" if exc.errno in FULL_DISK else exc.strerror or str(exc)
             raise Unwritable(
                 f"The graphs of {PREFIX}{name} cannot be written to {self.root}: {reason}. Make room, or choose "
                 f"another folder with {FOLDER_HINT}."
             ) from exc
+
+    def _noted_checkpoint(self, name: str) -> Path | None:
+        """The checkpoint that a Whisper of that name was made of, if it was named by its path and is still there."""
+        try:
+            noted = self.find(_own_name(name)).checkpoint
+        except ModelError:
+            return None
+        return Path(noted) if noted and (Path(noted).is_file() or not _is_published(name)) else None
 
     def _kept(self, name: str) -> Sequence[Precision]:
         """The precisions that are here already."""
@@ -174,6 +212,19 @@ class WhisperStore:
                 "Fetch it again."
             )
         return final
+
+
+def name_of(checkpoint: Path) -> str:
+    """What the Whisper of a checkpoint is called, without ``whisper-``."""
+    return checkpoint.stem.removeprefix(PREFIX) or checkpoint.stem
+
+
+def _is_published(name: str) -> bool:
+    try:
+        published(name)
+    except ModelMissing:
+        return False
+    return True
 
 
 def _own_name(wanted: str) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Overloaded
-from alfred_voice.events import ResumeOffer, SessionStarted
+from alfred_voice.events import ResumeOffer, SessionStarted, WarningRaised
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
+from alfred_voice.models.spoken import only_language, unknown_language
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.health import status_of
 from alfred_voice.pipeline.memory import MEGABYTE
@@ -182,6 +184,11 @@ class Coordinator:
         except AlfredVoiceError as error:
             self.metrics.refused.labels(error.code).inc()
             raise
+        roll = self._ready_dispatch.roll
+        spoken = roll.languages_of(settings.engine)
+        language = settings.language or self.options.session.stt.language
+        # Of a recogniser with one language every final is in that, also one that nobody was asked about.
+        settings = replace(settings, language=only_language(spoken) or settings.language)
         stream = self._make_stream(settings, transport, first_seq)
         self.roster.add(stream, owner)
         self.metrics.sessions_active.labels(transport).inc()
@@ -191,8 +198,10 @@ class Coordinator:
             "max_message_bytes": max_message_bytes,
             "queue_ms": self.options.pipeline.queue_frames * FRAME_MS,
         }
-        names = self._ready_dispatch.roll.names_for(settings.engine)
+        names = roll.names_for(settings.engine)
         stream.tell(SessionStarted(settings.sample_rate, settings.encoding, names, limits, resume))
+        if unknown := unknown_language(language, spoken, names["stt"]):
+            stream.tell(WarningRaised("language_unknown", unknown))
         log.info("session_opened", extra={"session": settings.session_id, "transport": transport})
         return stream
 

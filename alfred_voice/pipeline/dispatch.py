@@ -244,7 +244,7 @@ class Dispatch:
             kind
         )
         lane.replace(make, engine, build)
-        self.roll = self.roll.with_name(kind, engine.name)
+        self.roll = self.roll.with_engine(kind, engine)
 
     def _next_maker(self, lane: str) -> Callable[[SttEngine], TranscribeWork]:
         self._generations[lane] = self._generations.get(lane, 0) + 1

@@ -35,6 +35,7 @@ ADMISSION = web.AppKey("admission", Admission)
 RESUMPTION = web.AppKey("resumption", Resumption)
 FEED = web.AppKey("feed", Feed)
 SECURITY = web.AppKey("security", Security)
+RECORDINGS = web.AppKey("recordings", RecordingRoutes)
 
 
 def make_application(
@@ -69,7 +70,7 @@ def make_application(
     ):
         application.router.add_routes(room.routes())
     if recording_worker is not None:
-        recordings = RecordingRoutes(recording_worker, options)
+        application[RECORDINGS] = recordings = RecordingRoutes(recording_worker, options)
         application.router.add_routes(recordings.routes())
         application.on_shutdown.append(recordings.close)
     application.on_response_prepare.extend((harden, access.share))
@@ -151,15 +152,20 @@ class Server:
         """Let connections finish, then close those that have not, and free everything.
 
         Args:
-            grace_s: how long connections may take; what the options say when absent.
+            grace_s: how long connections and recordings may take; what the options say when absent.
         """
         await self.stop_accepting()
+        grace_s = self._options.grace_s if grace_s is None else grace_s
+        recordings = self._application.get(RECORDINGS)
+        await asyncio.gather(self._dismiss(grace_s), *([recordings.drain(grace_s)] if recordings else []))
+        await self._runner.cleanup()
+
+    async def _dismiss(self, grace_s: float) -> None:
         admission = self._application[ADMISSION]
         await admission.dismiss(also_with_session=False)
         try:
-            async with asyncio.timeout(self._options.grace_s if grace_s is None else grace_s):
+            async with asyncio.timeout(grace_s):
                 await admission.emptied()
         except TimeoutError:
             _log.warning("connections_cut", extra={"connections": len(admission)})
             await admission.dismiss(also_with_session=True)
-        await self._runner.cleanup()

@@ -19,7 +19,9 @@ class ServerOptions:
     port: Annotated[int, Meta(ge=0, le=65535, description="port; 0 for any free one")] = 8015
     max_message_bytes: Annotated[int, Meta(ge=4096, le=268435456, description="largest WebSocket message")] = 1_048_576
     max_upload_bytes: Annotated[int, Meta(ge=4096, le=4294967296, description="largest upload over HTTP")] = 26_214_400
-    grace_s: Annotated[float, Meta(ge=0, le=600, description="time that sessions get to finish at shutdown")] = 10.0
+    grace_s: Annotated[
+        float, Meta(ge=0, le=600, description="time that sessions and recordings get to finish at shutdown")
+    ] = 10.0
     heartbeat_s: Annotated[float, Meta(ge=1, le=3600, description="how often an idle WebSocket is pinged")] = 25.0
     request_timeout_s: Annotated[float, Meta(ge=1, le=3600, description="longest that one HTTP request may take")] = (
         60.0

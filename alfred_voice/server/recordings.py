@@ -21,6 +21,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from alfred_voice.errors import (
     AlfredVoiceError,
+    Draining,
     EmptyAudio,
     InvalidSettings,
     MalformedMessage,
@@ -28,10 +29,11 @@ from alfred_voice.errors import (
     Overloaded,
 )
 from alfred_voice.files.transcriber import Wishes
+from alfred_voice.models.spoken import SHAPE, is_language
 from alfred_voice.server.credentials import QUERY_FIELD
 from alfred_voice.server.form import AUDIO_FIELD, FIELD_BYTES, FRAMING_BYTES
 from alfred_voice.server.options import ServerOptions
-from alfred_voice.server.problems import problem
+from alfred_voice.server.problems import problem, problem_of, status_of
 from alfred_voice.server.wire import shorten
 
 
@@ -41,6 +43,9 @@ CHUNK_BYTES = 256 * 1024
 LINE_BYTES = 256 * 1024 * 1024
 """The longest line that a worker may write: the result of a recording of days."""
 RETRY_AFTER_S = 10
+_EXIT_WITHIN_S = 5.0
+"""How long a worker may take to be gone that has closed its output."""
+_STOPS = "the daemon is shutting down; send the recording again to one that is not"
 _FIELDS = ("language", "words", "prompt")
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -64,6 +69,20 @@ class Upload:
     wishes: Wishes
 
 
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A worker's process."""
+
+    process: asyncio.subprocess.Process
+    is_cut_off: bool = False
+    """Whether the daemon has ended it because it stops."""
+
+    def cut_off(self) -> None:
+        """End it."""
+        self.is_cut_off = self.is_cut_off or self.process.returncode is None
+        _kill(self.process)
+
+
 class Line(msgspec.Struct):
     """What is to be known of a worker's line; the rest is the client's."""
 
@@ -85,29 +104,55 @@ class RecordingRoutes:
         self._worker = worker
         self._options = options
         self._taken = 0
-        self._processes: set[asyncio.subprocess.Process] = set()
+        self._works: set[_Work] = set()
+        self._is_draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def routes(self) -> list[web.RouteDef]:
         """For the application's router."""
         return [web.post("/transcribe", self.transcribe)]
 
+    async def drain(self, grace_s: float) -> None:
+        """Take no more; those that are on their way are cut off after ``grace_s`` seconds, and their clients told."""
+        self._is_draining = True
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("recordings_cut_off", extra={"recordings": self._taken})
+            self._cut_off()
+
     async def close(self, _application: web.Application) -> None:
         """End what is being transcribed: the daemon stops."""
-        for process in self._processes:
-            _kill(process)
+        self._is_draining = True
+        self._cut_off()
 
     async def transcribe(self, request: web.Request) -> web.StreamResponse:
         """A recording in; JSON lines out, or server-sent events where they are asked for."""
+        self._check_open()
         if self._taken >= self._options.max_recordings:
-            raise Overloaded(f"{self._taken} recordings are being transcribed, as many as may be", RETRY_AFTER_S)
+            raise Overloaded(f"{_being_transcribed(self._taken)}, as many as may be", RETRY_AFTER_S)
         self._taken += 1
+        self._idle.clear()
         try:
             with tempfile.NamedTemporaryFile(prefix="alfred-voice-") as file:
                 wishes = await self._read(request, cast("BinaryIO", file))
-                async with self._lines(Upload(file.name, wishes)) as lines:
-                    return await _answer(request, lines)
+                self._check_open()
+                async with self._work(Upload(file.name, wishes)) as work:
+                    return await _answer(request, work)
         finally:
             self._taken -= 1
+            if not self._taken:
+                self._idle.set()
+
+    def _check_open(self) -> None:
+        if self._is_draining:
+            raise Draining(_STOPS, RETRY_AFTER_S)
+
+    def _cut_off(self) -> None:
+        for work in self._works:
+            work.cut_off()
 
     async def _read(self, request: web.Request, file: BinaryIO) -> Wishes:
         try:
@@ -120,8 +165,8 @@ class RecordingRoutes:
         return wishes_of({**asked, **fields}, self._options.max_recording_s)
 
     @contextlib.asynccontextmanager
-    async def _lines(self, upload: Upload) -> AsyncIterator[asyncio.StreamReader]:
-        """What a worker writes about the recording; it ends with the context."""
+    async def _work(self, upload: Upload) -> AsyncIterator[_Work]:
+        """A worker, which writes lines about the recording; it ends with the context."""
         job = {
             "file": upload.path,
             "wishes": msgspec.to_builtins(upload.wishes),
@@ -136,19 +181,24 @@ class RecordingRoutes:
             limit=LINE_BYTES,
             env=_environment(),
         )
-        if process.stdin is None or process.stdout is None:
+        if process.stdin is None:
             raise AssertionError("a process without its pipes")
-        self._processes.add(process)
+        work = _Work(process)
+        self._works.add(work)
         try:
             with contextlib.suppress(ConnectionError):  # it has ended at once: there will be no line
                 process.stdin.write(msgspec.json.encode(job))
                 await process.stdin.drain()
                 process.stdin.close()
-            yield process.stdout
+            yield work
         finally:
             _kill(process)
             await process.wait()
-            self._processes.discard(process)
+            self._works.discard(work)
+
+
+def _being_transcribed(count: int) -> str:
+    return "1 recording is being transcribed" if count == 1 else f"{count} recordings are being transcribed"
 
 
 def _environment() -> dict[str, str]:
@@ -244,21 +294,23 @@ def wishes_of(fields: Mapping[str, str], max_duration_s: float) -> Wishes:
     if unknown is not None:
         raise InvalidSettings(f"{shorten(unknown)}: unknown; expected {', '.join(_FIELDS)}")
     language = fields.get("language")
-    if language is not None and not 2 <= len(language) <= 35:
-        raise InvalidSettings(f"language: expected 2 to 35 characters, got {len(language)}")
+    if language is not None and not is_language(language):
+        raise InvalidSettings(f"language: expected a code {SHAPE}, got {shorten(language)!r}")
     words = _WORDS.get(fields.get("words", "true").strip().lower())
     if words is None:
         raise InvalidSettings(f"words: expected true or false, got {shorten(fields['words'])!r}")
     return Wishes(language, words, fields.get("prompt", ""), max_duration_s)
 
 
-async def _answer(request: web.Request, lines: asyncio.StreamReader) -> web.StreamResponse:
+async def _answer(request: web.Request, work: _Work) -> web.StreamResponse:
     """Begun with the first line, so that a recording that cannot be read at all gets a status that says so."""
     is_events = EVENTS in request.headers.get("Accept", "")
     response: web.StreamResponse | None = None
     last = Line("")
+    if work.process.stdout is None:
+        raise AssertionError("a process without its pipes")
     try:
-        async for line in lines:
+        async for line in work.process.stdout:
             last = msgspec.json.decode(line, type=Line)
             if response is None and last.type == "error":
                 return problem(last.status, last.code, last.detail)
@@ -267,23 +319,34 @@ async def _answer(request: web.Request, lines: asyncio.StreamReader) -> web.Stre
     except ConnectionError:
         return response or web.Response(status=400)  # reaches nobody
     if last.type not in ("result", "error"):
-        response = await _told_failure(response, is_events=is_events)
+        response = await _told_failure(response, work, is_events=is_events)
     if response is None:
         raise AssertionError("lines without an answer")
     return response  # whose end is sent when the place is free
 
 
-async def _told_failure(response: web.StreamResponse | None, *, is_events: bool) -> web.StreamResponse:
+async def _told_failure(response: web.StreamResponse | None, work: _Work, *, is_events: bool) -> web.StreamResponse:
     """The worker has ended before its work."""
-    _log.error("recording_worker_failed")
-    detail = "the daemon failed on this recording; its log says why"
+    error = await _failure(work)
     if response is None:
-        return problem(500, AlfredVoiceError.code, detail)
-    fields = {"type": "error", "code": AlfredVoiceError.code, "detail": detail, "status": 500}
+        return problem_of(error)
+    fields = {"type": "error", "code": error.code, "detail": str(error), "status": status_of(error)}
     line = msgspec.json.encode(fields) + b"\n"
     with contextlib.suppress(ConnectionError):
         await response.write(framed(line, "error") if is_events else line)
     return response
+
+
+async def _failure(work: _Work) -> AlfredVoiceError:
+    """Why it has ended: the daemon stops, or it has failed by itself, which is logged."""
+    if work.is_cut_off:
+        return Draining(_STOPS, RETRY_AFTER_S)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_EXIT_WITHIN_S):
+            await work.process.wait()
+    # What it had to say it has written to the daemon's standard error.
+    _log.error("recording_worker_failed", extra={"pid": work.process.pid, "exit_status": work.process.returncode})
+    return AlfredVoiceError("the daemon failed on this recording; its log says why")
 
 
 async def _begin(request: web.Request, *, is_events: bool) -> web.StreamResponse:

@@ -124,7 +124,7 @@ class Finals:
             start_ms=utterance.start_sample / SAMPLES_PER_MS,
             end_ms=at_ms,
             words=whole.words,
-            language=self._settings.language or whole.language,
+            language=whole.language or self._recognition.language,
             engine=whole.engine or self._recognition.engine,
             confidence=whole.confidence,
             processing_ms=whole.processing_ms,

@@ -11,6 +11,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from alfred_voice.models.spoken import PATTERN, SHAPE
+
 
 @dataclass(frozen=True, slots=True)
 class VadOptions:
@@ -80,7 +82,15 @@ class SttOptions:
             "null for the same as for finals"
         ),
     ] = None
-    language: Annotated[str, Meta(min_length=2, max_length=35, description="language when a client names none")] = "en"
+    language: Annotated[
+        str,
+        Meta(
+            max_length=35,
+            pattern=PATTERN,
+            extra={"range": SHAPE},
+            description="language when a client names none; auto where the recogniser finds out",
+        ),
+    ] = "en"
     partial_interval_ms: Annotated[
         int, Meta(ge=0, le=10000, description="speech between two partials; 0 for no partials")
     ] = 200

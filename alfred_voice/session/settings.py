@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from alfred_voice.errors import InvalidSettings
 from alfred_voice.events import DEFAULT_EVENTS, EVENT_TYPES
+from alfred_voice.models.spoken import SHAPE, is_language
 
 
 MIN_SAMPLE_RATE = 8_000
@@ -50,6 +51,8 @@ class SessionSettings:
             )
         if self.channels not in (1, 2):
             raise InvalidSettings(f"channels: expected 1 or 2, got {self.channels}")
+        if self.language is not None and not is_language(self.language):
+            raise InvalidSettings(f"language: expected a code {SHAPE}, got {self.language[:64]!r}")
         if self.encoding not in ENCODINGS:
             raise InvalidSettings(f"encoding: expected one of {', '.join(ENCODINGS)}, got {self.encoding!r}")
 

@@ -16,6 +16,8 @@ from alfred_voice.models.progress import Progress
 from alfred_voice.models.shelf import Shelf
 from alfred_voice.models.store import Store
 from alfred_voice.models.whisper_catalog import PUBLISHED
+from alfred_voice.models.whisper_files import WhisperFiles
+from tests.models.whisper_models import ENGLISH
 
 
 def entry(model_id: str, content: bytes, *, is_default: bool = True) -> Model:
@@ -71,6 +73,18 @@ def settle(shop: Shop, *models: str) -> None:
         shop.put(model, CONTENTS[model])
         found = CATALOGUE.model(model)
         Shelf(shop.root).confirm(found, found.files[0])
+
+
+def make_whisper(shop: Shop) -> Path:
+    """A Whisper whose graphs are a few letters, made of a checkpoint that lay elsewhere; its folder."""
+    folder = shop.root / "whisper-mine"
+    folder.mkdir(parents=True)
+    contents = {f"{part}.{kind}.onnx": b"weights" for kind in ("int8", "float32") for part in ("encoder", "decoder")}
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    files = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in contents.items()}
+    WhisperFiles(folder, "mine", ENGLISH, (), (), "ab", files, {}, "/far/mine.pt").write_record()
+    return folder
 
 
 def test_the_list_tells_state_size_and_licence_of_every_model(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -167,6 +181,61 @@ def test_verification_shows_both_hashes_of_a_bad_file_and_exits_1(
     assert hashlib.sha256(TONGUE).hexdigest() in out
     assert hashlib.sha256(TONGUE.upper()).hexdigest() in out
     assert "alfred-voice models pull tongue" in err
+
+
+def test_a_pull_by_hand_mends_what_was_damaged_in_its_size(shop: Shop) -> None:
+    settle(shop, "ear", "tongue")
+    shop.put("tongue", TONGUE.upper())
+    assert shop.run("pull", "--quiet-if-complete") == 0
+    assert shop.pulled == []
+    assert shop.run("pull") == 0
+    assert shop.pulled == ["tongue"]
+
+
+def test_verification_of_nothing_named_is_of_all_that_is_here(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    settle(shop, "ear", "tongue", "extra")
+    make_whisper(shop)
+    assert shop.run("verify") == 0
+    assert sorted(line.split()[0] for line in capsys.readouterr().out.splitlines()) == [
+        "ear/weights", "extra/weights", "tongue/weights",
+        "whisper-mine/decoder.float32.onnx", "whisper-mine/decoder.int8.onnx",
+        "whisper-mine/encoder.float32.onnx", "whisper-mine/encoder.int8.onnx",
+    ]  # fmt: skip
+
+
+def test_a_damaged_whisper_is_mended_by_its_checkpoint(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    settle(shop, "ear", "tongue")
+    (make_whisper(shop) / "encoder.int8.onnx").write_bytes(b"damaged")
+    assert shop.run("verify") == 1
+    out, err = capsys.readouterr()
+    assert "whisper-mine/encoder.int8.onnx     not what was made" in out
+    assert err.endswith("Mend with: alfred-voice models pull /far/mine.pt\n")
+
+
+def test_a_whisper_without_a_readable_record_does_not_end_verification(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settle(shop, "ear", "tongue")
+    (make_whisper(shop) / "whisper.json").write_text("{", "utf-8")
+    assert shop.run("verify") == 1
+    assert "whisper.json cannot be used" in capsys.readouterr().out
+    assert shop.run("list") == 0
+    assert "damaged; see 'models verify whisper-mine'" in capsys.readouterr().out
+
+
+def test_the_list_tells_a_precision_whose_files_are_missing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = make_whisper(shop)
+    assert shop.run("list") == 0
+    assert " float32, int8 " in capsys.readouterr().out
+    (folder / "decoder.float32.onnx").unlink()
+    assert shop.run("list") == 0
+    assert " (float32 is damaged), int8 " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["tiny", "base.en", "turbo"])
+def test_a_whisper_without_its_prefix_is_recognised(shop: Shop, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert shop.run("pull", name) == 1
+    assert f"did you mean whisper-{name}?" in capsys.readouterr().err
 
 
 def test_removal_tells_what_it_freed(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alfred_voice import app
+from alfred_voice import app, recordings
 from alfred_voice.audio.wav import write_wav
 from alfred_voice.cli import main
 from alfred_voice.errors import EngineFailure
@@ -167,6 +167,145 @@ def test_notes_of_another_recording_are_not_taken_up(stt: LengthStt, tmp_path: P
     write(recording, 3, 4)
     assert main(command) == 0
     assert (out / "a.txt").read_text("utf-8").splitlines() == ["3.4", "4.4"]
+
+
+def test_a_device_that_is_missing_is_told_once_with_its_reason(
+    stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordings, "device_warning", lambda _config: "cuda cannot be used: there is none here.")
+    assert main(["transcribe", str(write(tmp_path / "a.wav", 1)), "--workers", "3"]) == 0
+    assert capsys.readouterr().err == "warning: whisper.device: cuda cannot be used: there is none here.\n"
+
+
+def test_a_language_that_cannot_be_done_is_a_warning_told_once(
+    stt: LengthStt, archive: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LengthStt, "languages", frozenset({"en"}), raising=False)
+    assert main(["transcribe", str(archive), "--language", "de", "--json"]) == 0
+    out, err = capsys.readouterr()
+    warning = "length knows no language but en: what is said is heard as that, not as de"
+    assert err.count("warning") == 1
+    assert err.startswith(f"warning: {warning}\n")
+    assert [json.loads(line)["warnings"] for line in out.splitlines()] == [[warning]] * 4
+    assert {json.loads(line)["language"] for line in out.splitlines()} == {"en"}
+
+
+def test_what_is_no_language_is_refused(stt: LengthStt, archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", str(archive), "--language", "klingonish"]) == 2
+    expected = "error: --language: expected a code such as en, de-CH or auto, got 'klingonish'\n"
+    assert capsys.readouterr().err == expected
+    assert stt.lengths == []
+
+
+def test_a_text_that_cannot_be_written_fails_alone(
+    stt: LengthStt, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (out / "a.txt").mkdir(parents=True)
+    (out / "old").write_text("in the way", "utf-8")
+    assert main(["transcribe", str(archive), "--output-dir", str(out), "--workers", "1"]) == 1
+    assert (out / "b.txt").read_text("utf-8").splitlines() == ["1.9", "4.4"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.txt", "b.txt", "old"]
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(errors) == 3
+    assert errors[0] == f"error: {archive / 'a.wav'}: {out / 'a.txt'} cannot be written: Is a directory"
+    assert all("cannot be written" in line for line in errors)
+
+
+def test_notes_that_cannot_be_written_fail_their_recording_alone(
+    stt: LengthStt, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    (out / "a.segments.jsonl").mkdir(parents=True)
+    assert main(["transcribe", str(archive), "--output-dir", str(out), "--save-intermediates"]) == 1
+    assert not (out / "a.txt").exists()
+    assert (out / "b.txt").exists()
+    assert not list(out.rglob("*.part"))
+    assert f"{out / 'a.segments.jsonl'} cannot be written" in capsys.readouterr().err
+
+
+def test_what_is_no_recording_leaves_no_notes(stt: LengthStt, archive: Path, tmp_path: Path) -> None:
+    (archive / "b.wav").write_bytes(b"This is no recording.")
+    out = tmp_path / "out"
+    assert main(["transcribe", str(archive), "--output-dir", str(out), "--save-intermediates"]) == 1
+    assert sorted(path.name for path in out.rglob("*.jsonl")) == [
+        "a.segments.jsonl", "a.segments.jsonl", "c.segments.jsonl",
+    ]  # fmt: skip
+
+
+def test_names_that_differ_in_their_endings_only_are_kept_whole(stt: LengthStt, tmp_path: Path) -> None:
+    for name in ("a.wav", "a.flac", "b.wav"):
+        write(tmp_path / name, 1)
+    out = tmp_path / "out"
+    command = ["transcribe", str(tmp_path), "--output-dir", str(out), "--save-intermediates"]
+    assert main(command) == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a.flac.segments.jsonl", "a.flac.txt", "a.wav.segments.jsonl", "a.wav.txt", "b.segments.jsonl", "b.txt",
+    ]  # fmt: skip
+
+
+def test_two_that_would_be_written_to_the_same_file_are_refused(
+    stt: LengthStt, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(archive / "a.wav"), str(archive / "old" / "a.wav")]
+    assert main(["transcribe", *files, "--output-dir", str(tmp_path / "out")]) == 2
+    assert "several of the recordings would be written to" in capsys.readouterr().err
+
+
+def test_what_is_named_twice_is_done_once(
+    stt: LengthStt, archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(archive)
+    assert main(["transcribe", "a.wav", "./a.wav", str(archive / "a.wav"), "."]) == 0
+    assert len(stt.lengths) == 8
+    assert capsys.readouterr().out.count("== ") == 4
+
+
+def test_an_empty_path_is_refused(stt: LengthStt, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", ""]) == 2
+    assert capsys.readouterr().err == "error: expected a recording, a folder or -, got an empty path\n"
+
+
+def test_where_an_error_arises_is_told_when_that_is_asked_for(
+    stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"This is no recording.")
+    assert main(["transcribe", str(path)]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert main(["transcribe", str(path), "--verbose"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {path}: expected a sound file of a known format")
+    assert "Traceback" in told
+    assert "decode.py" in told
+
+
+def test_a_recording_that_is_not_there_is_named_once(
+    stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nosuch"
+    assert main(["transcribe", str(path)]) == 1
+    assert capsys.readouterr().err == f"error: {path}: No such file or directory\n"
+
+
+@pytest.mark.parametrize("other", ["stt.language=de", "openai.model=another", "openai.base_url=http://elsewhere/v1"])
+def test_notes_of_other_settings_are_left_aside_and_that_is_told(
+    stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str], other: str
+) -> None:
+    recording, out = write(tmp_path / "a.wav", 1, 2), tmp_path / "out"
+    command = ["transcribe", str(recording), "--save-intermediates", "--output-dir", str(out), "--resume"]
+    command += ["--set", "stt.engine=openai"]
+    assert main(command) == 0
+    (out / "a.txt").unlink()
+    capsys.readouterr()
+    assert main([*command, "--set", other]) == 0
+    assert len(stt.lengths) == 4
+    told = f"note: {recording}: notes of other settings are left aside: it begins anew\n"
+    assert capsys.readouterr().err == told
+    (out / "a.txt").unlink()
+    assert main([*command, "--set", other, "--set", "openai.timeout_s=30"]) == 0
+    assert len(stt.lengths) == 4
+    assert capsys.readouterr().err == ""
 
 
 def test_what_came_of_a_failed_recording_is_kept_beside_and_told(

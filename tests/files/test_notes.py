@@ -102,3 +102,25 @@ def test_the_end_tells_how_long_it_took(path: Path) -> None:
     assert last["timing"] == {"decode_s": 1.0, "detect_s": 2.0, "recognise_s": 3.0, "total_s": 5.0}
     assert "segments" not in last
     assert known(path) == [TWO]
+
+
+@pytest.mark.parametrize(
+    ("about", "other"),
+    [
+        (ABOUT, ""),
+        ({**ABOUT, "bytes": 4}, "notes of another recording"),
+        ({**ABOUT, "settings": "of another day"}, "notes of other settings"),
+    ],
+)
+def test_notes_that_are_left_aside_say_why(path: Path, about: dict[str, object], other: str) -> None:
+    note(path, ONE)
+    assert Notes(path, about, goes_on=True).other == other
+
+
+def test_where_there_are_no_notes_none_are_left_aside(path: Path) -> None:
+    assert Notes(path, ABOUT, goes_on=True).other == ""
+
+
+def test_notes_that_cannot_be_read_are_left_aside(path: Path) -> None:
+    path.write_text("{", "utf-8")
+    assert Notes(path, ABOUT, goes_on=True).other == "notes that cannot be read"

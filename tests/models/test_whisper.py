@@ -258,7 +258,7 @@ class TestDraft:
 class TestClips:
     @pytest.mark.parametrize("samples", [0, 1, 799])
     def test_a_clip_that_is_too_short_has_no_words(self, whisper: Whisper, samples: int) -> None:
-        assert one(whisper, Clip(np.full(samples, 0.1, np.float32))) == Transcript("")
+        assert one(whisper, Clip(np.full(samples, 0.1, np.float32), language="de")) == Transcript("", language="de")
 
     @pytest.mark.parametrize("samples", [800, 801, MAX_SECONDS * SAMPLE_RATE])
     def test_the_shortest_and_the_longest_are_taken(self, whisper: Whisper, samples: int) -> None:

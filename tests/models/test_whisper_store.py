@@ -131,6 +131,71 @@ class TestPull:
         assert shelf.find("tiny.en").files == before
         assert all(shelf.verify("tiny.en").values())
 
+    def test_of_a_path_that_has_the_prefix_has_it_once(self, shelf: WhisperStore, tmp_path: Path) -> None:
+        path = tmp_path / "whisper-abc.pt"
+        path.write_bytes(b"abc")
+        assert shelf.pull(str(path), [INT8]).name == "abc"
+        assert shelf.names() == ["whisper-abc"]
+
+    def test_of_a_published_checkpoint_by_its_path_takes_the_published_heads(
+        self, shelf: WhisperStore, tmp_path: Path
+    ) -> None:
+        import onnx
+
+        path = tmp_path / "mine.pt"
+        path.write_bytes(CHECKPOINT)
+        graph = onnx.load(str(shelf.pull(str(path), [INT8]).graphs(INT8)[1])).graph
+        (fit,) = [output for output in graph.output if output.name == "fit"]
+        assert fit.type.tensor_type.shape.dim[1].dim_value == 1
+
+
+class TestMending:
+    @pytest.fixture
+    def mine(self, shelf: WhisperStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A checkpoint of one's own, named by a relative path and made into graphs."""
+        path = tmp_path / "my own" / "mine.pt"
+        path.parent.mkdir()
+        path.write_bytes(b"of one's own")
+        monkeypatch.chdir(tmp_path)
+        shelf.pull("my own/mine.pt", [INT8])
+        return path
+
+    def test_damage_that_keeps_the_size_is_found_by_hashes(self, shelf: WhisperStore) -> None:
+        path = shelf.pull("whisper-tiny.en", [INT8]).graphs(INT8)[0]
+        assert shelf.is_sound("whisper-tiny.en", [INT8])
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        assert shelf.is_complete("whisper-tiny.en", [INT8])
+        assert not shelf.is_sound("whisper-tiny.en", [INT8])
+        shelf.pull("whisper-tiny.en", [INT8])
+        assert shelf.is_sound("whisper-tiny.en", [INT8])
+
+    def test_a_model_of_ones_own_names_the_path_of_its_checkpoint(self, shelf: WhisperStore, mine: Path) -> None:
+        files = shelf.find("whisper-mine")
+        assert files.checkpoint == str(mine)
+        assert shelf.pulled_as("whisper-mine") == f"'{mine}'"
+        files.graphs(INT8)[1].write_bytes(b"short")
+        with pytest.raises(ModelCorrupt, match=f"models pull '{mine}'' to make it again"):
+            shelf.find("mine").graphs(INT8)
+        with pytest.raises(ModelMissing, match=f"models pull '{mine}' --precision float32"):
+            shelf.find("mine").graphs(FLOAT32)
+
+    @pytest.mark.parametrize("wanted", ["whisper-mine", "mine"])
+    def test_a_model_of_ones_own_is_made_again_by_its_name(self, shelf: WhisperStore, mine: Path, wanted: str) -> None:
+        shelf.find("mine").graphs(INT8)[1].write_bytes(b"short")
+        assert shelf.pull(wanted, [INT8]).checkpoint == str(mine)
+        assert shelf.is_sound("mine", [INT8])
+
+    def test_a_model_whose_checkpoint_has_gone_says_where_it_was(self, shelf: WhisperStore, mine: Path) -> None:
+        mine.unlink()
+        with pytest.raises(ModelMissing, match=f"No checkpoint at {mine}"):
+            shelf.pull("whisper-mine", [INT8])
+
+    def test_what_is_not_here_names_no_command_that_cannot_work(self, shelf: WhisperStore) -> None:
+        with pytest.raises(ModelMissing, match=r"models pull CHECKPOINT\.pt'"):
+            shelf.find("whisper-mine")
+        with pytest.raises(ModelMissing, match=r"models pull whisper-tiny\.en'"):
+            shelf.find("tiny.en")
+
 
 class TestKeeping:
     def test_verification_finds_the_file_that_was_changed(self, shelf: WhisperStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from alfred_voice.clock import SystemClock
 from alfred_voice.errors import InvalidSettings
-from alfred_voice.events import FinalTranscription, PartialTranscription, SessionStarted
+from alfred_voice.events import FinalTranscription, PartialTranscription, SessionStarted, WarningRaised
 from alfred_voice.models.engine import Clip, Engines, SttEngine
 from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn, ScriptedVad
 from alfred_voice.models.tiers import Tier, TieredStt
@@ -47,6 +48,26 @@ class SlowStt(ScriptedStt):
         self.may_go.set()
 
 
+class GermanStt(ScriptedStt):
+    """A recogniser of one language, whatever it is asked for."""
+
+    name = "german"
+    languages = frozenset({"de"})
+
+    def transcribe(self, clips: Sequence[Clip]) -> list[Transcript]:
+        return [replace(found, language="de") for found in super().transcribe(clips)]
+
+
+class PolyglotStt(ScriptedStt):
+    """A recogniser of two languages, which hears the second one."""
+
+    name = "polyglot"
+    languages = frozenset({"en", "fr"})
+
+    def transcribe(self, clips: Sequence[Clip]) -> list[Transcript]:
+        return [replace(found, language="fr") for found in super().transcribe(clips)]
+
+
 class House:
     """A pipeline with two recognisers."""
 
@@ -55,7 +76,12 @@ class House:
         self.far = SlowStt()
         self.quick = ScriptedStt(("quickly said",))
         self.tiered = TieredStt([Tier("careful", ScriptedStt(("carefully said",))), Tier("quick", self.quick)])
-        more: dict[str, SttEngine] = {"openai": self.far, "whisper": self.tiered}
+        more: dict[str, SttEngine] = {
+            "openai": self.far,
+            "whisper": self.tiered,
+            "german": GermanStt(),
+            "polyglot": PolyglotStt(),
+        }
         engines = Engines(ScriptedVad(), self.stt, ScriptedTurn(), ScriptedTts(), more)
         self.coordinator = Coordinator(lambda: engines, options, SystemClock(), Metrics("1.2.3"))
 
@@ -101,8 +127,52 @@ async def test_the_configured_one_may_be_asked_for_by_its_name(
     assert news.one(FinalTranscription).text == "close by"
 
 
+@pytest.mark.parametrize(
+    ("engine", "asked", "told", "warning"),
+    [
+        ("german", "de-CH", "de", ""),
+        ("german", "auto", "de", ""),
+        ("german", "fr", "de", "german knows no language but de: what is said is heard as that, not as fr"),
+        ("german", None, "de", "german knows no language but de: what is said is heard as that, not as en"),
+        ("polyglot", "fr", "fr", ""),
+        ("polyglot", "en", "fr", ""),
+        ("polyglot", "auto", "fr", ""),
+        ("polyglot", "tlh", "fr", "polyglot does not know the language tlh: it finds out by itself what is spoken"),
+        ("moonshine", "tlh", "tlh", ""),
+    ],
+)
+async def test_a_final_tells_the_language_that_was_heard(
+    house: House,
+    heard: Callable[..., Any],
+    spoken: Spoken,
+    engine: str,
+    asked: str | None,
+    told: str,
+    warning: str,
+) -> None:
+    news = await spoken_to(house.open("far", engine=engine, language=asked), spoken(100, 600, 900), heard)
+    assert news.one(FinalTranscription).language == told
+    assert [(one.code, one.message) for one in news.of(WarningRaised)] == (
+        [("language_unknown", warning)] if warning else []
+    )
+
+
+async def test_a_final_without_words_is_in_the_one_language_that_there_is(
+    options: CoordinatorOptions, heard: Callable[..., Any], spoken: Spoken
+) -> None:
+    stt = replace(options.session.stt, min_voiced_ms=5000)
+    house = House(replace(options, session=replace(options.session, stt=stt)))
+    await house.coordinator.start()
+    news = await spoken_to(house.open("far", engine="german", language="fr"), spoken(100, 600, 900), heard)
+    await house.coordinator.close()
+    final = news.one(FinalTranscription)
+    assert (final.text, final.language) == ("", "de")
+
+
 async def test_what_is_not_there_is_refused_with_what_is(house: House) -> None:
-    with pytest.raises(InvalidSettings, match=r"engine: expected one of moonshine, openai, whisper, got 'kaldi'"):
+    with pytest.raises(
+        InvalidSettings, match=r"engine: expected one of moonshine, openai, whisper, german, polyglot, got 'kaldi'"
+    ):
         house.open("lost", engine="kaldi")
     assert house.coordinator.roster.all() == []
 
@@ -120,7 +190,16 @@ async def test_a_recogniser_that_does_not_answer_holds_up_nobody_else(
 
 
 async def test_each_recogniser_has_figures_of_its_own(house: House) -> None:
-    assert set(house.coordinator.describe()["lanes"]) == {"vad", "stt", "stt-openai", "stt-whisper", "turn", "tts"}
+    assert set(house.coordinator.describe()["lanes"]) == {
+        "vad",
+        "stt",
+        "stt-openai",
+        "stt-whisper",
+        "stt-german",
+        "stt-polyglot",
+        "turn",
+        "tts",
+    }
 
 
 async def test_what_an_engine_holds_is_given_back_before_its_lane_is_waited_for(

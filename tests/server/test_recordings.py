@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
 import msgspec
 import numpy as np
 import psutil
@@ -20,10 +22,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from alfred_voice.app import _recording_worker
 from alfred_voice.config import load
+from alfred_voice.errors import Draining
 from alfred_voice.pipeline.coordinator import Coordinator
-from alfred_voice.server.application import make_application
+from alfred_voice.server.application import Server, make_application
 from alfred_voice.server.options import ServerOptions
-from alfred_voice.server.recordings import RecordingWorker, framed
+from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker, framed
 from tests.files.odd_files import wav
 
 
@@ -202,7 +205,8 @@ async def test_a_worker_that_dies_is_told_and_its_place_is_free(
     send = await play()
     last = lines(await (await send(sound(), "?prompt=crash")).text())[-1]
     assert (last["type"], last["code"], last["status"]) == ("error", "internal_error", 500)
-    assert "recording_worker_failed" in caplog.text
+    (failure,) = [record for record in caplog.records if record.message == "recording_worker_failed"]
+    assert failure.__dict__["exit_status"] == 3
     assert lines(await (await send(sound())).text())[-1]["type"] == "result"
 
 
@@ -231,7 +235,7 @@ async def test_one_that_is_too_large_is_refused(play: Callable[..., Awaitable[An
     [
         ("?speed=2", {"audio_file": b"x"}, "speed: unknown; expected language, words, prompt"),
         ("?words=perhaps", {"audio_file": b"x"}, "words: expected true or false, got 'perhaps'"),
-        ("?language=x", {"audio_file": b"x"}, "language: expected 2 to 35 characters"),
+        ("?language=x", {"audio_file": b"x"}, "language: expected a code such as en, de-CH or auto, got 'x'"),
         ("", {"file": "x"}, "file: unknown field; expected audio_file, language, words, prompt"),
         ("", {"words": "true"}, "audio_file: missing field"),
         ("", {"audio_file": b"x", "prompt": "y" * 2000}, "prompt: expected at most 1024 bytes"),
@@ -266,7 +270,9 @@ async def test_who_comes_while_one_is_transcribed_is_asked_to_come_again(
     refused = await send(sound())
     assert refused.status == 503
     assert refused.headers["Retry-After"] == "10"
-    assert (await refused.json())["code"] == "overloaded"
+    told = await refused.json()
+    assert told["code"] == "overloaded"
+    assert told["detail"].startswith("1 recording is being transcribed")
     (tmp_path / "gate").touch()
     assert lines(await first.text())[-1]["type"] == "result"
     assert (await send(sound())).status == 200
@@ -293,18 +299,50 @@ async def test_a_client_that_leaves_ends_the_work_and_frees_the_place(
     assert (await send(sound())).status == 200
 
 
-async def test_a_daemon_that_stops_ends_the_work(
-    played: Any, tmp_path: Path, eventually: Callable[..., Awaitable[None]]
+@contextlib.asynccontextmanager
+async def serving(played: Any, gate: Path) -> AsyncIterator[tuple[Server, aiohttp.ClientSession, str]]:
+    """A daemon that can be stopped, a client of it and its address."""
+    worker = RecordingWorker((sys.executable, "-c", PLAYED), {"gate": str(gate)})
+    server = Server(make_application(cast("Coordinator", played), ServerOptions(max_recordings=2), worker))
+    port = await server.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession() as client:
+        yield server, client, f"http://127.0.0.1:{port}/transcribe"
+        await server.close()
+
+
+async def test_a_daemon_that_stops_ends_the_work_and_says_so(
+    played: Any, tmp_path: Path, eventually: Callable[..., Awaitable[None]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    worker = RecordingWorker((sys.executable, "-c", PLAYED), {"gate": str(tmp_path / "gate")})
-    client = TestClient(TestServer(make_application(cast("Coordinator", played), ServerOptions(), worker)))
-    await client.start_server()
-    response = await client.post("/transcribe?prompt=wait", data=b"x")
-    process = json.loads(await response.content.readline())["pid"]
-    async with asyncio.timeout(10):
-        await client.server.close()
+    async with serving(played, tmp_path / "gate") as (server, client, address):
+        response = await client.post(f"{address}?prompt=wait", data=b"x")
+        events = await client.post(f"{address}?prompt=wait", data=b"x", headers={"Accept": "text/event-stream"})
+        process = json.loads(await response.content.readline())["pid"]
+        async with asyncio.timeout(20):
+            await server.close(grace_s=0.2)
+        last = lines(await response.text())[-1]
+        assert (last["type"], last["code"], last["status"]) == ("error", "draining", 503)
+        assert (await events.text()).split("\n\n")[-2].startswith("event: error")
     await eventually(lambda: not psutil.pid_exists(process))
-    await client.close()
+    assert "recording_worker_failed" not in caplog.text
+
+
+async def test_a_recording_that_is_done_within_the_grace_time_is_done(played: Any, tmp_path: Path) -> None:
+    async with serving(played, tmp_path / "gate") as (server, client, address):
+        response = await client.post(f"{address}?prompt=wait", data=b"x")
+        await response.content.readline()
+        stopping = asyncio.create_task(server.close(grace_s=30))
+        await asyncio.sleep(0.2)
+        (tmp_path / "gate").touch()
+        assert lines(await response.text())[-1]["type"] == "result"
+        async with asyncio.timeout(20):
+            await stopping
+
+
+async def test_a_daemon_that_stops_takes_no_more_recordings() -> None:
+    routes = RecordingRoutes(RecordingWorker((sys.executable, "-c", PLAYED), {}), ServerOptions())
+    await routes.drain(0)
+    with pytest.raises(Draining):
+        await routes.transcribe(cast("web.Request", None))
 
 
 async def test_without_a_worker_there_is_no_such_place(played_door: Any) -> None:

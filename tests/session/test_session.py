@@ -113,6 +113,14 @@ def test_an_utterance_with_too_little_speech_has_an_empty_final_and_nobody_is_as
     assert (final.text, final.confidence, final.language) == ("", 0.0, "de")
 
 
+def test_a_final_is_in_the_language_that_was_heard(speaker: MakeSpeaker) -> None:
+    one = speaker(language="de").say(" " * 20 + "#" * 10 + " " * 8)
+    one.final("salut", language="fr")
+    one.judge(0.9)
+
+    assert one.one(FinalTranscription).language == "fr"
+
+
 def test_an_empty_final_is_in_the_configured_language(speaker: MakeSpeaker) -> None:
     one = speaker(stt={"language": "fr"}).say("###" + " " * 8)
     one.judge(0.9)

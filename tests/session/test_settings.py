@@ -26,6 +26,7 @@ def test_a_session_is_named_with_plain_characters(session_id: str) -> None:
         ({"sample_rate": 48_001}, "sample_rate"),
         ({"channels": 0}, "channels: expected 1 or 2, got 0"),
         ({"channels": 3}, "channels"),
+        ({"language": "klingonish"}, "language: expected a code such as en, de-CH or auto, got 'klingonish'"),
         ({"encoding": "mp3"}, "encoding: expected one of pcm_s16le, pcm_f32le, mulaw, alaw, got 'mp3'"),
     ],
 )
