@@ -61,10 +61,9 @@ def build_stt(config: Config, store: Store, engine: str | None = None, key: str 
 
 def build_more_stt(config: Config, store: Store) -> dict[str, SttEngine]:
     """The recognisers that a client may ask for beside the configured one."""
-    names = [name.strip() for name in config.stt.more_engines.split(",") if name.strip()]
     return {
         name: build_stt(config, store, name, "stt.more_engines")
-        for name in dict.fromkeys(names)
+        for name in dict.fromkeys(more_names(config))
         if name != config.stt.engine
     }
 
@@ -96,16 +95,31 @@ def _openai(config: Config) -> SttEngine:
     return OpenAiStt(config.openai, SystemClock())
 
 
-def _tiered_whisper(config: Config, store: Store) -> SttEngine:
-    """Whisper for finals, and the same or a quicker model for partials."""
-    from alfred_voice.models.devices import Kind, choose_device
-    from alfred_voice.models.tiers import Tier, TieredStt
-
+def check_window(config: Config) -> None:
+    """Raise :exc:`ConfigError` when utterances may grow longer than the configured recogniser hears."""
     if config.stt.max_window_ms > _LONGEST_WHISPER_MS:
         raise ConfigError(
             f"stt.max_window_ms: Whisper hears at most 30 s at once, expected at most {_LONGEST_WHISPER_MS}, "
             f"got {config.stt.max_window_ms}"
         )
+
+
+def uses_whisper(config: Config) -> bool:
+    """Whether the configured recogniser, or a further one, is Whisper."""
+    return WHISPER in (config.stt.engine, *more_names(config))
+
+
+def more_names(config: Config) -> list[str]:
+    """The names of the recognisers that a client may ask for beside the configured one."""
+    return [name for word in config.stt.more_engines.split(",") if (name := word.strip())]
+
+
+def _tiered_whisper(config: Config, store: Store) -> SttEngine:
+    """Whisper for finals, and the same or a quicker model for partials."""
+    from alfred_voice.models.devices import Kind, choose_device
+    from alfred_voice.models.tiers import Tier, TieredStt
+
+    check_window(config)
     device, warning = choose_device(config.whisper.device, devices_here())
     if warning:
         log.warning("device_missing", extra={"setting": "whisper.device", "reason": warning})

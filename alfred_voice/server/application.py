@@ -20,6 +20,7 @@ from alfred_voice.server.problems import problem_documents
 from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
 from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security import Security
+from alfred_voice.server.settings import LiveSettings, SettingsRoutes
 from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.websocket import WebSocketRoutes
 
@@ -35,6 +36,7 @@ ADMISSION = web.AppKey("admission", Admission)
 RESUMPTION = web.AppKey("resumption", Resumption)
 FEED = web.AppKey("feed", Feed)
 SECURITY = web.AppKey("security", Security)
+RECORDINGS = web.AppKey("recordings", RecordingRoutes)
 
 
 def make_application(
@@ -70,6 +72,7 @@ def make_application(
         application.router.add_routes(room.routes())
     if recording_worker is not None:
         recordings = RecordingRoutes(recording_worker, options)
+        application[RECORDINGS] = recordings
         application.router.add_routes(recordings.routes())
         application.on_shutdown.append(recordings.close)
     application.on_response_prepare.extend((harden, access.share))
@@ -77,6 +80,12 @@ def make_application(
     application.on_shutdown.append(_end_resumption)
     application.cleanup_ctx.extend((_run_feed, _watch_certificate))
     return application
+
+
+def open_settings(application: web.Application, settings: LiveSettings) -> None:
+    """Let administrators see and change the settings while the daemon runs."""
+    routes = SettingsRoutes(settings, application[OPTIONS].request_timeout_s)
+    application.router.add_routes(routes.routes())
 
 
 async def _run_feed(application: web.Application) -> AsyncIterator[None]:

@@ -87,6 +87,10 @@ class RecordingRoutes:
         self._taken = 0
         self._processes: set[asyncio.subprocess.Process] = set()
 
+    def reconfigure(self, worker: RecordingWorker) -> None:
+        """Transcribe the recordings that come from now on in another way."""
+        self._worker = worker
+
     def routes(self) -> list[web.RouteDef]:
         """For the application's router."""
         return [web.post("/transcribe", self.transcribe)]
