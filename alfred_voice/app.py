@@ -7,15 +7,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alfred_voice import __version__
 from alfred_voice.clock import Clock, SystemClock
-from alfred_voice.config import Config
+from alfred_voice.config import DEFAULT_ORIGIN, Config, Loaded, reference
 from alfred_voice.errors import ConfigError, ModelError
 from alfred_voice.models.engine import STT_LANE_PREFIX, Engines, TtsEngine, TurnEngine, VadEngine
 from alfred_voice.models.store import Store, models_folder
@@ -25,8 +25,10 @@ from alfred_voice.recognisers import build_more_stt, build_stt, check_stt, chose
 if TYPE_CHECKING:
     from alfred_voice.files.crew import Crew
     from alfred_voice.files.detect import RecordingVad
+    from alfred_voice.live_config import LiveConfig
     from alfred_voice.models.post_processing import PostProcessor
     from alfred_voice.pipeline.coordinator import Coordinator
+    from alfred_voice.pipeline.options import CoordinatorOptions
     from alfred_voice.server.recordings import RecordingWorker
     from alfred_voice.server.security import Security
 
@@ -36,6 +38,17 @@ E = TypeVar("E")
 
 EXIT_OK, EXIT_FAILED = 0, 1
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+RELOAD_SIGNALS = () if sys.platform == "win32" else (signal.SIGHUP,)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a daemon's configuration came from."""
+
+    loaded: Loaded
+    reread: Callable[[], Loaded]
+    """Reads files and environment again, as they are now."""
+    set_log_level: Callable[[str], None]
 
 
 def open_store(config: Config) -> Store:
@@ -169,10 +182,16 @@ def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock
     """The pipeline; the engines are loaded when it is started."""
     from alfred_voice.pipeline.coordinator import Coordinator
     from alfred_voice.pipeline.metrics import Metrics
+
+    return Coordinator(load_engines, coordinator_options(config), clock, Metrics(__version__))
+
+
+def coordinator_options(config: Config) -> CoordinatorOptions:
+    """What of the configuration is the pipeline's."""
     from alfred_voice.pipeline.options import CoordinatorOptions
     from alfred_voice.session.options import SessionOptions
 
-    options = CoordinatorOptions(
+    return CoordinatorOptions(
         sessions=config.sessions,
         pipeline=config.pipeline,
         backpressure=config.backpressure,
@@ -181,20 +200,21 @@ def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock
         tts=config.tts,
         session=SessionOptions(config.vad, config.stt, config.turn, config.interruption),
     )
-    return Coordinator(load_engines, options, clock, Metrics(__version__))
 
 
 def serve(
     config: Config,
     on_ready: Callable[[str], None],
     load_engines: Callable[[Config, Store], Engines] = build_engines,
+    sources: Sources | None = None,
 ) -> int:
-    """Run the daemon until SIGTERM or SIGINT.
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP makes it read its configuration and its keys again.
 
     Args:
         config: what to run.
         on_ready: called with the daemon's address when it takes sessions.
         load_engines: builds the engines, in a thread.
+        sources: where the configuration came from; None for nowhere.
 
     Returns:
         The process's exit code.
@@ -209,11 +229,50 @@ def serve(
     security = open_security(config.server, config.security, os.environ)
     Memory().tune()
     try:
-        return _run(_serve(config, security, on_ready, load_engines))
+        return _run(_serve(config, security, on_ready, load_engines, sources or _no_sources(config)))
     finally:
-        for number in SIGNALS:
+        for number in (*SIGNALS, *RELOAD_SIGNALS):
             # The process is about to end by itself, with its own exit code.
             signal.signal(number, signal.SIG_IGN)
+
+
+class RunningDaemon:
+    """What the settings are applied to while the daemon runs: every part gets those that are its own.
+
+    Args:
+        coordinator: the pipeline.
+        application: the door.
+        store: where engines find their models.
+        set_log_level: takes the name of a level.
+    """
+
+    def __init__(
+        self, coordinator: Coordinator, application: Any, store: Store, set_log_level: Callable[[str], None]
+    ) -> None:
+        self._coordinator = coordinator
+        self._application = application
+        self._store = store
+        self._set_log_level = set_log_level
+        self.check_voice = coordinator.check_voice
+        self.replace_engine = coordinator.replace_engine
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the engines are there."""
+        return self._coordinator.is_ready
+
+    def apply(self, tree: Config) -> None:
+        """Go by these settings from now on, as far as they can change."""
+        from alfred_voice.server.application import RECORDINGS, RESUMPTION
+
+        self._coordinator.reconfigure(coordinator_options(tree))
+        self._application[RESUMPTION].reconfigure(tree.sessions.resume_grace_s)
+        self._application[RECORDINGS].reconfigure(_recording_worker(tree))
+        self._set_log_level(tree.log.level)
+
+    def builders(self, tree: Config) -> Mapping[str, Callable[[], Any]]:
+        """What makes each engine, by its lane."""
+        return engine_builders(tree, self._store, self._coordinator.more_engines)
 
 
 async def _serve(
@@ -221,14 +280,22 @@ async def _serve(
     security: Security,
     on_ready: Callable[[str], None],
     load_engines: Callable[[Config, Store], Engines],
+    sources: Sources,
 ) -> int:
-    from alfred_voice.server.application import Server, make_application
+    from alfred_voice.live_config import LiveConfig
+    from alfred_voice.server.application import Server, make_application, open_settings
 
-    store = open_store(config)
-    coordinator = build_coordinator(config, lambda: load_engines(config, store), SystemClock())
-    server = Server(make_application(coordinator, config.server, _recording_worker(config), security))
-    stop = asyncio.Event()
-    _stop_on_signals(stop)
+    store, clock = open_store(config), SystemClock()
+    coordinator = build_coordinator(config, lambda: load_engines(config, store), clock)
+    application = make_application(coordinator, config.server, _recording_worker(config), security)
+    running = RunningDaemon(coordinator, application, store, sources.set_log_level)
+    live = LiveConfig(sources.loaded, sources.reread, running, clock)
+    open_settings(application, live)
+    server = Server(application)
+    stop, hangup = asyncio.Event(), asyncio.Event()
+    _set_on_signals(stop, SIGNALS)
+    _set_on_signals(hangup, RELOAD_SIGNALS)
+    reloading = asyncio.create_task(_reload_on(hangup, live, security), name="reload")
     try:
         port = await server.start()
     except OSError as error:
@@ -245,6 +312,8 @@ async def _serve(
         log.error("cannot_start", extra={"reason": str(error)})
         return EXIT_FAILED
     finally:
+        reloading.cancel()
+        await live.close()
         await server.stop_accepting()
         await server.close()
         await coordinator.close()
@@ -262,15 +331,32 @@ def _recording_worker(config: Config) -> RecordingWorker:
     return RecordingWorker(command, msgspec.to_builtins(config))
 
 
-def _stop_on_signals(stop: asyncio.Event) -> None:
+async def _reload_on(hangup: asyncio.Event, live: LiveConfig, security: Security) -> None:
+    """Read keys and configuration again whenever asked to, for ever."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        security.keys.reload()
+        try:
+            await live.reload()
+        except Exception:  # the top of a task that nobody waits for; the next file may be better
+            log.exception("config_not_reloaded")
+
+
+def _no_sources(config: Config) -> Sources:
+    loaded = Loaded(config, dict.fromkeys((key.path for key in reference()), DEFAULT_ORIGIN))
+    return Sources(loaded, lambda: loaded, lambda _level: None)
+
+
+def _set_on_signals(event: asyncio.Event, numbers: Sequence[signal.Signals]) -> None:
     loop = asyncio.get_running_loop()
 
     def receive(*_: object) -> None:
         if not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
+            loop.call_soon_threadsafe(event.set)
 
     # Not through the loop, which would give a signal back its deadly meaning while the process is still cleaning up.
-    for number in SIGNALS:
+    for number in numbers:
         signal.signal(number, receive)
 
 

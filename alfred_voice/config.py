@@ -142,13 +142,29 @@ def load(
     return layers.settle()
 
 
+def changed(loaded: Loaded, changes: Mapping[str, Any], origin: str) -> Loaded:
+    """The configuration with other values, checked as :func:`load` does it.
+
+    Args:
+        loaded: what holds now.
+        changes: ``room.key`` or a room with its keys -> value, as JSON has it.
+        origin: where they come from, for messages and for :attr:`Loaded.origins`.
+
+    Raises:
+        ConfigError: naming every setting that is wrong, what was expected and what came.
+    """
+    layers = _Layers(loaded)
+    layers.read_values(changes, origin)
+    return layers.settle()
+
+
 class _Layers:
     """The values read so far and all that was wrong with them; one per load."""
 
-    def __init__(self) -> None:
+    def __init__(self, below: Loaded | None = None) -> None:
         self._keys = {key.path: key for key in reference()}
-        self._values = {path: key.default for path, key in self._keys.items()}
-        self._origins = dict.fromkeys(self._keys, DEFAULT_ORIGIN)
+        self._values = {path: below.value(path) if below else key.default for path, key in self._keys.items()}
+        self._origins = dict(below.origins) if below else dict.fromkeys(self._keys, DEFAULT_ORIGIN)
         self._problems: list[str] = []
         self._broken_rooms: set[str] = set()
 
@@ -187,6 +203,21 @@ class _Layers:
                 self._read_text(path.strip(), text, "--set")
             else:
                 self._problem("--set", f"expected room.key=value, got {shown(setting)}")
+
+    def read_values(self, values: Mapping[str, Any], origin: str) -> None:
+        """Take values that have types already, by ``room.key`` or in rooms."""
+        given: set[str] = set()
+        for path, value in _flat(values):
+            key = self._known(path, origin)
+            if key is None:
+                continue
+            if path in given:
+                self._problem(path, "given twice", origin)
+            given.add(path)
+            try:
+                self._take(key, key.accept(value), origin)
+            except ValueError as exc:
+                self._refuse(key, str(exc), origin)
 
     def settle(self) -> Loaded:
         """The tree, when nothing was wrong."""
@@ -298,6 +329,15 @@ class _Layers:
     def _refuse(self, key: Key, came: str, where: str) -> None:
         self._broken_rooms.add(key.room)
         self._problem(key.path, f"expected {key.expected}, got {came}", where)
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each ``room.key`` and its value, rooms taken apart."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and "." not in name:
+            yield from ((f"{name}.{inner}", inner_value) for inner, inner_value in value.items())
+        else:
+            yield name, value
 
 
 def _value(key: Key, node: yaml.Node) -> Any:

@@ -3,6 +3,10 @@
 * :exc:`AlfredVoiceError`
 
   * :exc:`ConfigError`: a setting is unknown, of the wrong type or out of range.
+
+    * :exc:`RestartNeeded`: a setting that cannot change while the daemon runs.
+    * :exc:`SwapRunning`: another model is being loaded; one at a time.
+
   * :exc:`AudioError`: audio that the client sent cannot be used.
 
     * :exc:`UnsupportedAudio`: a rate, encoding, channel count or file format we do not read.
@@ -90,6 +94,18 @@ class ConfigError(AlfredVoiceError):
 
     code = "config_invalid"
     fault = Fault.CLIENT
+
+
+class RestartNeeded(ConfigError):
+    """A setting that cannot change while the daemon runs."""
+
+    code = "restart_needed"
+
+
+class SwapRunning(ConfigError):
+    """Another model is being loaded; one at a time."""
+
+    code = "swap_running"
 
 
 class AudioError(AlfredVoiceError):

@@ -82,6 +82,22 @@ class Key:
             return word.lower() in _TRUE
         return self.convert(text if self.is_text else _number(word))
 
+    def accept(self, value: Any) -> Any:
+        """``value`` as this key's type has it, where it is one, as in JSON: a text is no number.
+
+        Raises:
+            ValueError: it is none, or one out of range; the message says what came.
+        """
+        if value is None and self.is_optional:
+            return None
+        try:
+            accepted = msgspec.convert(value, self.annotation)
+        except msgspec.ValidationError:
+            raise ValueError(shown(value) if isinstance(value, str) else _json_shape(value)) from None
+        if isinstance(accepted, float) and not math.isfinite(accepted):
+            raise ValueError(str(accepted))
+        return accepted
+
     def convert(self, text: str) -> Any:
         """The value that ``text`` is, with no word for None: a text ``none`` stays a text.
 
@@ -110,6 +126,13 @@ def keys_of(tree: Any) -> list[Key]:
 def shown(text: str) -> str:
     """A text as a message quotes it: escaped, and not too long."""
     return repr(text) if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]!r}..."
+
+
+def _json_shape(value: Any) -> str:
+    """A value of JSON as a message names it."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    return msgspec.json.encode(value).decode()
 
 
 def _number(word: str) -> str:

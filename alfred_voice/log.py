@@ -81,6 +81,13 @@ class Logging:
         sys.excepthook = self._log_uncaught
         threading.excepthook = self._log_uncaught_in_thread
 
+    def set_level(self, level: str) -> None:
+        """Log from another level on, by its name in the options; harmless after :meth:`close`."""
+        if self._levels:
+            least = logging.getLevelNamesMapping()[level.upper()]
+            logging.getLogger().setLevel(max(least, logging.WARNING))
+            logging.getLogger(PACKAGE).setLevel(least)
+
     def close(self) -> None:
         """Give back what was taken over and close the file; harmless when repeated."""
         if not self._levels:

@@ -68,7 +68,7 @@ def build_more_stt(config: Config, store: Store) -> dict[str, SttEngine]:
     """The recognisers that a client may ask for beside the configured one."""
     return {
         name: build_stt(config, store, name, "stt.more_engines")
-        for name in more_engines(config)
+        for name in dict.fromkeys(more_engines(config))
         if name != config.stt.engine
     }
 

@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = "alfred_voice"
 
-WAITING_ROOMS = ("pipeline", "server", "client", "bench", "app", "commands")
+WAITING_ROOMS = ("pipeline", "server", "client", "bench", "app", "commands", "live_config")
 ALLOWED_IN: Mapping[str, tuple[str, ...]] = {
     "asyncio": WAITING_ROOMS,
     "uvloop": WAITING_ROOMS,

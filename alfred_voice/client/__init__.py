@@ -10,11 +10,13 @@ from alfred_voice.client.errors import (
     ConversationRefused,
     DaemonSilent,
     DaemonUnreachable,
+    SettingsRefused,
     SoundDeviceMissing,
     UnreadableMessage,
 )
 from alfred_voice.client.framing import ClientEvent, Mode
 from alfred_voice.client.pacing import PaceRecord, paced
+from alfred_voice.client.settings import Settings
 
 
 __all__ = [
@@ -28,6 +30,8 @@ __all__ = [
     "DaemonUnreachable",
     "Mode",
     "PaceRecord",
+    "Settings",
+    "SettingsRefused",
     "SoundDeviceMissing",
     "Timeouts",
     "UnreadableMessage",

@@ -4,6 +4,7 @@
 
   * :exc:`DaemonUnreachable`: nothing answers at the address, or not in time.
   * :exc:`ConversationRefused`: the daemon answers, and does not open a session.
+  * :exc:`SettingsRefused`: the daemon does not show or change its settings.
   * :exc:`ConversationLost`: the connection ended before, or otherwise than, it should.
   * :exc:`DaemonSilent`: a message was not taken, or none came, within the time allowed.
   * :exc:`UnreadableMessage`: the daemon sent something that is not its protocol.
@@ -46,6 +47,22 @@ class ConversationRefused(ClientError):
         self.status = status
         self.problem = problem
         self.retry_after_s = retry_after_s
+
+
+class SettingsRefused(ClientError):
+    """The daemon does not show or change its settings.
+
+    Attributes:
+        status: the HTTP status.
+        problem: the ``code`` of the problem document, or "" when there was none.
+    """
+
+    code = "settings_refused"
+
+    def __init__(self, message: str, status: int, problem: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.problem = problem
 
 
 class ConversationLost(ClientError):

@@ -10,9 +10,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alfred_voice.commands.config_live import DEFAULT_DAEMON, add_daemon_options, set_daemon, show_daemon
 from alfred_voice.config import Loaded, as_yaml, presets, reference, room_titles
 from alfred_voice.errors import ConfigError
 from alfred_voice.keys import Key
+from alfred_voice.live_keys import Reach, reach_of
 
 
 if TYPE_CHECKING:
@@ -27,13 +29,17 @@ _ENV_HEADER = """\
 
 
 def add_parser(subparsers: Subparsers) -> None:
-    """Add ``config`` with its actions ``show``, ``reference`` and ``presets``."""
+    """Add ``config`` with its actions ``show``, ``set``, ``reference`` and ``presets``."""
     parser = subparsers.add_parser("config", help="show the configuration, its keys and its presets")
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="print every value in force and where it came from")
     show.add_argument("--json", action="store_true", help="print one JSON object instead of YAML")
     show.add_argument("--changed", action="store_true", help="print only what some layer has set")
+    add_daemon_options(show, None)
+    change = actions.add_parser("set", help="change settings of a daemon that runs")
+    change.add_argument("settings", nargs="+", metavar="ROOM.KEY=VALUE", help="a setting and its new value")
+    add_daemon_options(change, DEFAULT_DAEMON)
     keys = actions.add_parser("reference", help="print a Markdown table of all keys")
     target = keys.add_mutually_exclusive_group()
     target.add_argument("--env", action="store_true", help="print the text of .env.example instead")
@@ -43,7 +49,11 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was asked for; ``args.loaded`` is the configuration in force."""
-    if args.action == "show":
+    if args.action == "set":
+        text = set_daemon(args)
+    elif args.action == "show" and args.daemon is not None:
+        text = show_daemon(args)
+    elif args.action == "show":
         text = show_json(args.loaded, args.changed) if args.json else show_yaml(args.loaded, args.changed)
     elif args.action == "presets":
         text = "\n".join(f"{name:<16} {line}" for name, line in presets().items())
@@ -78,8 +88,8 @@ def reference_markdown() -> str:
     titles = room_titles()
     lines = []
     for room, keys in groupby(reference(), key=lambda key: key.room):
-        lines += [f"### {room}", "", titles[room], "", "| key | type | default | range | meaning |"]
-        lines += ["|---|---|---|---|---|", *(_row(key) for key in keys), ""]
+        lines += [f"### {room}", "", titles[room], "", "| key | type | default | range | live | meaning |"]
+        lines += ["|---|---|---|---|---|---|", *(_row(key) for key in keys), ""]
     return "\n".join(lines)
 
 
@@ -101,7 +111,9 @@ def _shown_rooms(loaded: Loaded, changed_only: bool) -> Iterator[tuple[str, list
 
 
 def _row(key: Key) -> str:
-    cells = [f"`{key.path}`", key.type, f"`{as_yaml(key.default)}`", key.range, key.description]
+    reach = reach_of(key.path)
+    live = "" if reach is Reach.RESTART else reach.value
+    cells = [f"`{key.path}`", key.type, f"`{as_yaml(key.default)}`", key.range, live, key.description]
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

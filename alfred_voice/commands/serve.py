@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,23 +33,39 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run it; 0 after a clean shutdown, 1 when it could not start."""
-    tree: config.Config = args.loaded.config
+    loaded = _overridden(args.loaded, args)
+    running = configure(loaded.config.log, stream=sys.stderr)
+    try:
+        sources = app.Sources(loaded, lambda: _overridden(_read_again(args), args), running.set_level)
+        return app.serve(loaded.config, _announce, sources=sources)
+    finally:
+        running.close()
+
+
+def _read_again(args: argparse.Namespace) -> config.Loaded:
+    """The configuration as its files are now."""
+    return config.load(preset=args.preset, file=args.config, environ=os.environ, sets=args.set or [])
+
+
+def _overridden(loaded: config.Loaded, args: argparse.Namespace) -> config.Loaded:
+    """The configuration with what this command's own options say."""
+    tree, origins = loaded.config, dict(loaded.origins)
     server, logging = tree.server, tree.log
     if args.host is not None:
         server = replace(server, host=args.host)
+        origins["server.host"] = "--host"
     if args.port is not None:
         if not 0 <= args.port <= 65535:
             raise ConfigError(f"--port: expected 0 to 65535, got {args.port}")
         server = replace(server, port=args.port)
+        origins["server.port"] = "--port"
     if args.insecure:
         server = replace(server, insecure=True)
+        origins["server.insecure"] = "--insecure"
     if args.log_file is not None:
         logging = replace(logging, file=args.log_file)
-    running = configure(logging, stream=sys.stderr)
-    try:
-        return app.serve(replace(tree, server=server, log=logging), _announce)
-    finally:
-        running.close()
+        origins["log.file"] = "--log-file"
+    return config.Loaded(replace(tree, server=server, log=logging), origins)
 
 
 def _announce(address: str) -> None:

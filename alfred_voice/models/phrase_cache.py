@@ -44,6 +44,12 @@ class PhraseCache:
         """One for another engine that speaks in the same way, which begins without phrases."""
         return PhraseCache(engine, self.max_bytes)
 
+    def resize(self, max_bytes: int) -> None:
+        """Remember at most so much from now on."""
+        with self._lock:
+            self.max_bytes = max_bytes
+            self._forget()
+
     @property
     def bytes_used(self) -> int:
         """What the remembered phrases take."""
@@ -107,8 +113,11 @@ class PhraseCache:
                 self._bytes -= _cost(key, replaced)
             self._phrases[key] = samples
             self._bytes += _cost(key, samples)
-            while self._bytes > self.max_bytes:
-                self._bytes -= _cost(*self._phrases.popitem(last=False))
+            self._forget()
+
+    def _forget(self) -> None:
+        while self._bytes > self.max_bytes:
+            self._bytes -= _cost(*self._phrases.popitem(last=False))
 
 
 class _Recorder:

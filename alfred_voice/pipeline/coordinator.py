@@ -137,6 +137,41 @@ class Coordinator:
         if self._synthesiser is not None:
             self._synthesiser.close()
 
+    # While it runs
+
+    def reconfigure(self, options: CoordinatorOptions) -> None:
+        """Go by other limits from now on, and open sessions with other settings; open ones keep theirs."""
+        self.options = options
+        self.roster.reconfigure(options.sessions)
+        self._upkeep.reconfigure(options)
+        if self._dispatch is not None:
+            self._dispatch.reconfigure(options.pipeline)
+        if self._synthesiser is not None:
+            self._synthesiser.reconfigure(options.tts, options.pipeline.engine_timeout_s)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the engines are there and sessions may be opened."""
+        return self.phase is Phase.READY
+
+    @property
+    def more_engines(self) -> tuple[str, ...]:
+        """The recognisers beside the configured one that have a lane; none while the engines are loaded."""
+        return () if self._dispatch is None else tuple(self._dispatch.roll.more_stt)
+
+    def check_voice(self, voice: str, speed: float) -> None:
+        """Raise :exc:`~alfred_voice.errors.SpeechError` when the daemon, ready, cannot speak like that."""
+        if self._synthesiser is not None:
+            self._synthesiser.check_voice(voice, speed)
+
+    def replace_engine(self, lane: str, engine: Any, build: Callable[[], Any]) -> None:
+        """Put another engine behind a lane; no session and no job is lost. See :meth:`Dispatch.replace_engine`.
+
+        Raises:
+            Overloaded: the daemon is not ready.
+        """
+        self._ready_dispatch.replace_engine(lane, engine, build)
+
     # Sessions
 
     def admit(self) -> None:

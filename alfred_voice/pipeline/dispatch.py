@@ -104,6 +104,14 @@ class Dispatch:
 
         return make
 
+    def reconfigure(self, options: PipelineOptions) -> None:
+        """Go by other bounds from the next batches on."""
+        self.detect_queue.reconfigure(options.max_batch, options.batch_deadline_ms)
+        for queue in self.transcribe_queues:
+            queue.reconfigure(options.stt_max_batch)
+        for lane in self.lanes:
+            lane.give_time(options.engine_timeout_s)
+
     def wake(self, stream: Stream) -> None:
         """Advance ``stream`` in the loop's next turn, together with all others that were woken by then."""
         self._ready[stream] = None
@@ -244,6 +252,7 @@ class Dispatch:
             kind
         )
         lane.replace(make, engine, build)
+        self.far_lanes = self.far_lanes - {kind} | ({kind} if isinstance(engine, Closing) else set())
         self.roll = self.roll.with_engine(kind, engine)
 
     def _next_maker(self, lane: str) -> Callable[[SttEngine], TranscribeWork]:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -106,6 +107,10 @@ class Lane(Generic[R, A]):
     def state(self) -> str:
         """``up``, ``restarting``, or ``down`` when the first attempt at that has failed."""
         return self._metrics.state
+
+    def give_time(self, timeout_s: float) -> None:
+        """Give up calls of the engine after so long, from the next one on."""
+        self._options = replace(self._options, timeout_s=timeout_s)
 
     def put(self, job: Job[R]) -> None:
         """Let a job wait; call :meth:`kick` when all that have come at this moment are in."""

@@ -71,6 +71,10 @@ class LoadMeter:
         """Frames waiting, all sessions."""
         self._history: deque[Totals] = deque((Totals(self.started_at),))
 
+    def reconfigure(self, options: CoordinatorOptions) -> None:
+        """Measure against other limits from now on."""
+        self._options = options
+
     def watch(self, dispatch: Dispatch) -> None:
         """Measure these lanes from now on."""
         self._dispatch = dispatch

@@ -41,6 +41,10 @@ class Roster:
         self._rows = 0
         self._ends: deque[float] = deque(maxlen=NEWEST_ENDS)
 
+    def reconfigure(self, options: SessionsOptions) -> None:
+        """Go by other limits from now on; sessions beyond a lower one stay open."""
+        self._options = options
+
     def __len__(self) -> int:
         """Open sessions."""
         return len(self._streams)

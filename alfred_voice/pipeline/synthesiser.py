@@ -18,6 +18,7 @@ from alfred_voice.models.sentences import split_sentences
 from alfred_voice.pipeline.engine_call import close_aside, given
 from alfred_voice.pipeline.engine_thread import EngineThread
 from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S, EXPIRY_TICK_S, FAILURES_IN_A_ROW
+from alfred_voice.pipeline.memory import MEGABYTE
 from alfred_voice.pipeline.metrics import LaneMetrics
 from alfred_voice.pipeline.options import TtsOptions
 from alfred_voice.pipeline.rebuild import Rebuild
@@ -111,6 +112,15 @@ class Synthesiser:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.sample_rate = engine.sample_rate
+
+    def reconfigure(self, options: TtsOptions, timeout_s: float) -> None:
+        """Go by another voice and other limits from now on."""
+        self._options, self._timeout_s = options, timeout_s
+        self._engine.resize(int(options.cache_mb * MEGABYTE))
+
+    def check_voice(self, voice: str, speed: float) -> None:
+        """Raise :exc:`~alfred_voice.errors.SpeechError` unless this voice and speed can be had."""
+        self._engine.check(voice, speed)
 
     def check(self, text: str, voice: str | None, speed: float | None) -> tuple[str, float]:
         """Say which voice and speed will be used.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -51,6 +52,7 @@ class Upkeep:
         self._clear_cache: Callable[[], int] = lambda: 0
         self._collected_at = float("-inf")
         self._tick = -1
+        self._reconfigured = asyncio.Event()
 
     def watch(self, dispatch: Dispatch, clear_cache: Callable[[], int]) -> None:
         """Look after these lanes from now on; ``clear_cache`` frees what can be made again and says how many bytes."""
@@ -59,6 +61,14 @@ class Upkeep:
         self._memory.settle()
         self.degradation.watch(dispatch)
         self.meter.watch(dispatch)
+
+    def reconfigure(self, options: CoordinatorOptions) -> None:
+        """Go by other limits from now on."""
+        self._options = options
+        self._alerts.reconfigure(options.alerts)
+        self.degradation.reconfigure(options)
+        self.meter.reconfigure(options)
+        self._reconfigured.set()
 
     async def run(self) -> None:
         """Measure ten times a second, for ever."""
@@ -75,7 +85,12 @@ class Upkeep:
     async def clean_up(self) -> None:
         """Look at the sessions' limits, for ever."""
         while True:
-            await asyncio.sleep(self._options.sessions.cleanup_interval_s)
+            self._reconfigured.clear()
+            # Another interval begins when it is set: the old one may be an hour.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._options.sessions.cleanup_interval_s):
+                    await self._reconfigured.wait()
+                continue
             try:
                 self.end_expired(self._clock.now())
             except Exception:  # as in run

@@ -85,6 +85,10 @@ class DetectQueue:
         self.speakers = 0
         """Sessions that are sending audio now: more cannot be waited for."""
 
+    def reconfigure(self, max_batch: int, deadline_ms: float) -> None:
+        """Go by other bounds from the next batch on."""
+        self._max_batch, self._deadline_s = max_batch, deadline_ms / 1000
+
     def add(self, job: Job[DetectRequest]) -> None:
         """Let a job wait."""
         self._jobs.append(job)
@@ -154,6 +158,10 @@ class TranscribeQueue:
         self.superseded = 0
         self.partial_share = 1.0
         """Of the recogniser's time, what partials may have at most."""
+
+    def reconfigure(self, max_batch: int) -> None:
+        """Go by another bound from the next batch on."""
+        self._max_batch = max_batch
 
     def add(self, job: Job[TranscribeRequest]) -> None:
         """Let a job wait.

@@ -41,8 +41,10 @@ _log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/livez", "/readyz", "/health", "/static/{name}"})
 """Routes for which nobody needs a key: probes, and files that are the same in every copy of this package."""
-ADMIN = frozenset({"/optimize", "/monitor", "/monitor/feed"})
-"""Routes that concern everybody's sessions. Figures (``/metrics``, ``/pipeline/status``) name nobody: any key may."""
+ADMIN = frozenset({"/optimize", "/monitor", "/monitor/feed", "/config"})
+"""Routes that concern everybody's sessions, or the daemon itself.
+
+Figures (``/metrics``, ``/pipeline/status``) name nobody: any key may."""
 PAGES = frozenset({"/monitor"})
 """Routes that a person opens in a browser: a key in the query is exchanged for a cookie."""
 MOST_KNOWN = 4096

@@ -20,6 +20,7 @@ from alfred_voice.server.problems import problem_documents
 from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
 from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security import Security
+from alfred_voice.server.settings import LiveSettings, SettingsRoutes
 from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.websocket import WebSocketRoutes
 
@@ -78,6 +79,12 @@ def make_application(
     application.on_shutdown.append(_end_resumption)
     application.cleanup_ctx.extend((_run_feed, _watch_certificate))
     return application
+
+
+def open_settings(application: web.Application, settings: LiveSettings) -> None:
+    """Let administrators see and change the settings while the daemon runs."""
+    routes = SettingsRoutes(settings, application[OPTIONS].request_timeout_s)
+    application.router.add_routes(routes.routes())
 
 
 async def _run_feed(application: web.Application) -> AsyncIterator[None]:

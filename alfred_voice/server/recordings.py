@@ -109,6 +109,10 @@ class RecordingRoutes:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    def reconfigure(self, worker: RecordingWorker) -> None:
+        """Transcribe the recordings that come from now on in another way."""
+        self._worker = worker
+
     def routes(self) -> list[web.RouteDef]:
         """For the application's router."""
         return [web.post("/transcribe", self.transcribe)]

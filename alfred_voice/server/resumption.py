@@ -63,6 +63,10 @@ class Resumption:
         self._links: dict[str, Link] = {}
         self._is_closed = False
 
+    def reconfigure(self, grace_s: float) -> None:
+        """Keep sessions for so long whose connections are lost from now on."""
+        self._grace_s = grace_s
+
     def __len__(self) -> int:
         """Sessions that may be resumed, with a connection or without."""
         return len(self._links)

@@ -1,0 +1,91 @@
+"""``alfred-voice config show`` and ``set`` for a daemon that runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from alfred_voice.config import DEFAULT_ORIGIN, as_yaml, reference
+from alfred_voice.errors import ConfigError
+from alfred_voice.keys import shown
+
+
+DEFAULT_DAEMON = "http://127.0.0.1:8015"
+
+
+def add_daemon_options(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Add where the daemon is, and where its key."""
+    said = "" if default is None else " (default: %(default)s)"
+    parser.add_argument("--daemon", metavar="URL", default=default, help=f"the running daemon{said}")
+    parser.add_argument(
+        "--key-env",
+        metavar="NAME",
+        default="ALFRED_API_KEY",
+        help="the environment variable that holds an administrator's key (default: %(default)s)",
+    )
+
+
+def show_daemon(args: argparse.Namespace) -> str:
+    """The settings in force in the daemon, as ``config show`` prints those of this machine."""
+
+    async def read() -> dict[str, Any]:
+        from alfred_voice.client import Settings
+
+        async with Settings.connect(args.daemon, os.environ.get(args.key_env) or None) as settings:
+            return await settings.read()
+
+    told = asyncio.run(read())
+    keys = {path: key for path, key in told["keys"].items() if not args.changed or key["origin"] != DEFAULT_ORIGIN}
+    return json.dumps({**told, "keys": keys}, indent=2, ensure_ascii=False) if args.json else _as_yaml(keys)
+
+
+def set_daemon(args: argparse.Namespace) -> str:
+    """Change settings of the daemon; says what has changed."""
+    changes = read_settings(args.settings)
+
+    async def change() -> dict[str, Any]:
+        from alfred_voice.client import Settings
+
+        async with Settings.connect(args.daemon, os.environ.get(args.key_env) or None) as settings:
+            return await settings.change(changes)
+
+    changed = asyncio.run(change())["changes"]
+    lines = [
+        f"{path}: {as_yaml(news['from'])} -> {as_yaml(news['to'])} ({news['applies_to']})"
+        for path, news in changed.items()
+    ]
+    return "\n".join(lines or ["nothing has changed: these were the values already"])
+
+
+def read_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """``room.key=value`` as the daemon takes it; a key that is not known here is left to the daemon, as a text.
+
+    Raises:
+        ConfigError: a value is not what its key takes.
+    """
+    keys = {key.path: key for key in reference()}
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals or "." not in path:
+            raise ConfigError(f"expected room.key=value, got {shown(setting)}")
+        key = keys.get(path)
+        try:
+            changes[path] = text if key is None else key.read(text)
+        except ValueError as error:
+            raise ConfigError(f"{path}: expected {'' if key is None else key.expected}, got {error}") from error
+    return changes
+
+
+def _as_yaml(keys: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = []
+    for room, paths in groupby(keys, key=lambda path: path.partition(".")[0]):
+        entries = [(f"  {path.partition('.')[2]}: {as_yaml(keys[path]['value'])}", keys[path]) for path in paths]
+        width = max(len(entry) for entry, _ in entries)
+        lines += [f"{room}:", *(f"{entry:<{width}}  # {key['origin']}; {key['applies_to']}" for entry, key in entries)]
+    return "\n".join(lines or ["# nothing is set: every value is the default"])
