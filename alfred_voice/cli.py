@@ -13,7 +13,7 @@ from alfred_voice import __version__, config
 from alfred_voice.errors import AlfredVoiceError
 
 
-COMMANDS = ("serve", "talk", "transcribe", "say", "check", "bench", "models", "keys", "config")
+COMMANDS = ("serve", "talk", "transcribe", "replay", "say", "check", "bench", "models", "keys", "config")
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 
