@@ -198,6 +198,7 @@ def coordinator_options(config: Config) -> CoordinatorOptions:
         memory=config.memory,
         alerts=config.alerts,
         tts=config.tts,
+        recording=config.recording,
         session=SessionOptions(config.vad, config.stt, config.turn, config.interruption),
     )
 

@@ -14,7 +14,7 @@ from alfred_voice import __version__
 from alfred_voice.commands.interrupts import EXIT_INTERRUPTED, Interrupts
 
 
-COMMANDS = ("serve", "talk", "transcribe", "say", "check", "bench", "models", "keys", "config")
+COMMANDS = ("serve", "talk", "transcribe", "replay", "say", "check", "bench", "models", "keys", "config")
 INTERRUPTIBLE = frozenset({"transcribe"})
 """Those that hear of Ctrl-C by :class:`Interrupts`; to the others it is a KeyboardInterrupt."""
 EXIT_FAILED, EXIT_USAGE = 1, 2

@@ -30,6 +30,7 @@ from alfred_voice.pipeline.options import (
     BackpressureOptions,
     MemoryOptions,
     PipelineOptions,
+    RecordingOptions,
     SessionsOptions,
     TtsOptions,
 )
@@ -72,6 +73,7 @@ class Config:
     turn: TurnOptions = field(default_factory=TurnOptions)
     tts: TtsOptions = field(default_factory=TtsOptions)
     interruption: InterruptionOptions = field(default_factory=InterruptionOptions)
+    recording: RecordingOptions = field(default_factory=RecordingOptions)
     log: LogOptions = field(default_factory=LogOptions)
     models: ModelsOptions = field(default_factory=ModelsOptions)
     whisper: WhisperOptions = field(default_factory=WhisperOptions)

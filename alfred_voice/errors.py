@@ -7,6 +7,7 @@
     * :exc:`RestartNeeded`: a setting that cannot change while the daemon runs.
     * :exc:`SwapRunning`: another model is being loaded; one at a time.
 
+  * :exc:`RecordingUnreadable`: a recorded session that is cut short, damaged, or no recording at all.
   * :exc:`AudioError`: audio that the client sent cannot be used.
 
     * :exc:`UnsupportedAudio`: a rate, encoding, channel count or file format we do not read.
@@ -106,6 +107,13 @@ class SwapRunning(ConfigError):
     """Another model is being loaded; one at a time."""
 
     code = "swap_running"
+
+
+class RecordingUnreadable(AlfredVoiceError):
+    """A recorded session that is cut short, damaged, or no recording at all."""
+
+    code = "recording_unreadable"
+    fault = Fault.CLIENT
 
 
 class AudioError(AlfredVoiceError):

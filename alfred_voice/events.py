@@ -38,6 +38,8 @@ class SessionStarted:
     """``max_session_s``, ``max_message_bytes``, ``queue_ms``."""
     resume: ResumeOffer | None = None
     """For a session that outlives its connection."""
+    recorded: bool | None = None
+    """True where the session's audio is stored; None where it is not."""
 
 
 @dataclass(frozen=True, slots=True)

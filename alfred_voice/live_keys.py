@@ -28,6 +28,7 @@ _ROOMS = {
     "turn": Reach.NEW_SESSIONS,
     "tts": Reach.NOW,
     "interruption": Reach.NEW_SESSIONS,
+    "recording": Reach.NEW_SESSIONS,
     "whisper": Reach.MODEL,
 }
 """What holds for a room's keys; other rooms need a restart."""
@@ -49,6 +50,7 @@ _KEYS = {
     "tts.engine": Reach.RESTART,
     "tts.max_queued": Reach.NEW_SESSIONS,
     "tts.lead_ms": Reach.NEW_SESSIONS,
+    "recording.folder": Reach.RESTART,
     "log.level": Reach.NOW,
 }
 """What differs from the key's room."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import Any
 
+from alfred_voice import __version__
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Overloaded
 from alfred_voice.events import ResumeOffer, SessionStarted, WarningRaised
@@ -22,12 +23,15 @@ from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.outbox import Outbox
 from alfred_voice.pipeline.owner import NOBODY, Owner
+from alfred_voice.pipeline.recorder import Recorder, Tape
+from alfred_voice.pipeline.recording_folder import AUDIO
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import FRAME_MS, Stream, StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
 from alfred_voice.pipeline.upkeep import Upkeep
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.session.playout import Playout
+from alfred_voice.session.recorded import Heading, RecordedPlayout, RecordedSession
 from alfred_voice.session.session import Session
 from alfred_voice.session.settings import SessionSettings
 
@@ -67,6 +71,8 @@ class Coordinator:
         self._upkeep = Upkeep(options, clock, metrics, self.roster)
         self._dispatch: Dispatch | None = None
         self._synthesiser: Synthesiser | None = None
+        self._recorder = Recorder(options.recording)
+        self._tapes: dict[Session, Tape] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._failure = ""
 
@@ -136,6 +142,7 @@ class Coordinator:
             await self._dispatch.close()
         if self._synthesiser is not None:
             self._synthesiser.close()
+        await self._recorder.close()
 
     # While it runs
 
@@ -234,7 +241,8 @@ class Coordinator:
             "queue_ms": self.options.pipeline.queue_frames * FRAME_MS,
         }
         names = roll.names_for(settings.engine)
-        stream.tell(SessionStarted(settings.sample_rate, settings.encoding, names, limits, resume))
+        is_recorded = stream.session in self._tapes or None
+        stream.tell(SessionStarted(settings.sample_rate, settings.encoding, names, limits, resume, is_recorded))
         if unknown := unknown_language(language, spoken, names["stt"]):
             stream.tell(WarningRaised("language_unknown", unknown))
         log.info("session_opened", extra={"session": settings.session_id, "transport": transport})
@@ -248,7 +256,7 @@ class Coordinator:
 
     def _make_stream(self, settings: SessionSettings, transport: str, first_seq: int) -> Stream:
         dispatch, synthesiser, options = self._ready_dispatch, self._ready_synthesiser, self.options
-        session = Session(settings, options.session, Playout(options.tts.lead_ms))
+        session = self._make_session(settings)
         retained = options.sessions.resume_events if settings.resumable else 0
         outbox = Outbox(options.pipeline.outbox_events, first_seq, retained=retained)
         return Stream(
@@ -266,9 +274,33 @@ class Coordinator:
             )
         )
 
+    def _make_session(self, settings: SessionSettings) -> Session:
+        options = self.options
+        if not options.recording.enabled:
+            return Session(settings, options.session, Playout(options.tts.lead_ms))
+        wall, lead_ms = self._clock.wall(), options.tts.lead_ms
+        tape = self._recorder.new_tape(settings.session_id, wall, options.recording)
+        heading = Heading(
+            session_id=settings.session_id,
+            settings=settings,
+            options=options.session,
+            lead_ms=lead_ms,
+            engines=self._ready_dispatch.roll.names_for(settings.engine),
+            began_at=wall,
+            program=__version__,
+            audio=f"{tape.name}{AUDIO}",
+        )
+        tape.begin(heading)
+        session = RecordedSession(settings, options.session, RecordedPlayout(lead_ms, tape.note), tape.note)
+        self._tapes[session] = tape
+        return session
+
     def _on_end(self, stream: Stream) -> None:
         if not self.roster.remove(stream, self._clock.now()):
             return
+        tape = self._tapes.pop(stream.session, None)
+        if tape is not None:
+            tape.close()
         stats = stream.session.stats
         reason = stream.end_reason or "error"
         self.metrics.sessions_active.labels(stream.transport).dec()

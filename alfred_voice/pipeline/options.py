@@ -114,6 +114,23 @@ class TtsOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingOptions:
+    """Sessions that are recorded, for reports of bugs; their audio is stored."""
+
+    enabled: Annotated[bool, Meta(description="record every session that is opened; clients are told")] = False
+    folder: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="folder of the recordings; null for alfred-voice/recordings in the user's folder of state"),
+    ] = None
+    max_mb: Annotated[int, Meta(ge=1, le=1048576, description="most that all recordings take; the oldest give way")] = (
+        1000
+    )
+    max_session_s: Annotated[
+        int, Meta(ge=1, le=604800, description="audio of one session after which its recording ends")
+    ] = 3600
+
+
+@dataclass(frozen=True, slots=True)
 class CoordinatorOptions:
     """All that the pipeline reads."""
 
@@ -123,4 +140,5 @@ class CoordinatorOptions:
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     alerts: AlertOptions = field(default_factory=AlertOptions)
     tts: TtsOptions = field(default_factory=TtsOptions)
+    recording: RecordingOptions = field(default_factory=RecordingOptions)
     session: SessionOptions = field(default_factory=SessionOptions)

@@ -112,7 +112,7 @@ _TEXT_HEADING = msgspec.json.Decoder(_Heading)
 _MSGPACK = msgspec.msgpack.Decoder(Message)
 _MSGPACK_HEADING = msgspec.msgpack.Decoder(_Heading)
 
-_SPARSE = ("from_ms", "to_ms", "resume", "retry_after_s")
+_SPARSE = ("from_ms", "to_ms", "resume", "recorded", "retry_after_s")
 """Fields that are left out where they have no value."""
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in EVENT_TYPES}
 
