@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alfred_voice.errors import AlfredVoiceError, RowFailure
+from alfred_voice.errors import AlfredVoiceError, EngineBusy, RowFailure
 from alfred_voice.events import Event, SpeechEnded, SpeechStarted, WarningRaised
 from alfred_voice.models.engine import WINDOW_SAMPLES
 from alfred_voice.results import Transcript, TurnJudgement
@@ -151,7 +151,9 @@ class Listener:
 
     def receive_failed_judgement(self, request: JudgeRequest, error: AlfredVoiceError) -> None:
         """Take note that the turn model could not answer: the pause is judged again, or ends by its length."""
-        self._events.append(WarningRaised(error.code, f"the end of the turn could not be judged: {error}"))
+        # A model that has no time now costs the client nothing that it could do anything about.
+        if not isinstance(error, EngineBusy):
+            self._events.append(WarningRaised(error.code, f"the end of the turn could not be judged: {error}"))
         if self._open is not None and self._open.number == request.utterance:
             self._turns.receive_failure(self._open, request)
 

@@ -21,7 +21,7 @@ from tests.support import Daemon, stream
 STATUS: dict[str, dict[str, Any]] = {
     "pipelineState": {
         "health": str, "processingLoad": (int, float), "memoryUsage": (int, float), "sessionsActive": int,
-        "framesInQueue": int, "degradationStep": str,
+        "framesInQueue": int, "degradationStep": str, "degradationRung": int,
     },
     "performanceMetrics": {
         "averageFrameTime": (int, float), "throughput": (int, float), "errorRate": (int, float),
@@ -148,7 +148,8 @@ async def test_optimise_tells_what_it_did_and_the_memory_before_and_after(
         done = await response.json()
     figures = [value for key, value in done.items() if "memory" in key.lower() and isinstance(value, (int, float))]
     assert len(figures) >= 2, done
-    assert all(value > 0 for value in figures)
+    assert all(value >= 0 for value in figures)
+    assert min(done["memoryBefore"], done["memoryAfter"]) > 0
 
 
 async def test_the_monitor_is_a_page_and_its_feed_goes_on(daemon: Daemon, http: aiohttp.ClientSession) -> None:

@@ -42,6 +42,10 @@ FIELDS: dict[str, dict[str, Any]] = {
         "frame": int, "at_ms": NUMBER, "speech_probability": NUMBER, "is_speech": bool, "processing_ms": NUMBER,
     },
     "sessionEnded": {"reason": str, "stats": dict},
+    # On a machine that is busy with other things.
+    "backpressureTriggered": {"step": str, "load": NUMBER, "buffered_ms": NUMBER, "rung": int},
+    "backpressureRecovered": {"step": str, "load": NUMBER, "rung": int},
+    "warning": {"code": str, "message": str},
 }  # fmt: skip
 
 
