@@ -50,7 +50,9 @@ class Tape:
     def __init__(self, recorder: Recorder, name: str, options: RecordingOptions) -> None:
         self.name = name
         self.is_on = True
-        """Whether it goes on; also looked at in the thread, which sets it to False when the disk refuses."""
+        """Whether it takes more entries."""
+        self.is_lost = False
+        """Whether it came to nothing: what waits of it need not be written. Set and looked at on both sides."""
         self._recorder = recorder
         self._most_frames = options.max_session_s * FRAMES_PER_S
         self._most_bytes = options.max_mb * 1024 * 1024
@@ -85,8 +87,8 @@ class Tape:
 
     def stop(self, reason: str) -> None:
         """Record no more of this session, which goes on."""
-        if self.is_on:
-            self.is_on = False
+        if not self.is_lost:
+            self.is_on, self.is_lost = False, True
             log.error("recording_stopped", extra={"recording": self.name, "reason": reason})
 
     def _write(self, *, is_last: bool = False) -> None:
@@ -170,7 +172,7 @@ class Recorder:
             del self._open[chunk.tape]
             recording.close()
             self._folder.note_closed(recording)
-        elif not chunk.tape.is_on:
+        elif chunk.tape.is_lost:
             self._give_up(chunk.tape, "")
 
     def _give_up(self, tape: Tape, reason: str) -> None:

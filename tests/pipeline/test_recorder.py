@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import stat
+import threading
 import wave
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -21,7 +22,10 @@ from alfred_voice.files.tape import read_tape
 from alfred_voice.pipeline.options import CoordinatorOptions, RecordingOptions
 from alfred_voice.pipeline.recorder import Recorder
 from alfred_voice.pipeline.recording_folder import OpenRecording, RecordingFolder, name_of
+from alfred_voice.session.options import SessionOptions
+from alfred_voice.session.recorded import Heading
 from alfred_voice.session.replaying import Replay
+from alfred_voice.session.settings import SessionSettings
 
 
 # Files of a few kilobytes, in a test that has nothing else to do.
@@ -149,6 +153,26 @@ async def test_a_disk_that_is_slow_never_holds_up_the_loop(folder: Path, caplog:
 
     assert not tape.is_on
     assert [vars(record)["reason"] for record in caplog.records] == ["the disk is too slow"]
+
+
+async def test_what_waits_when_a_session_ends_is_written_all_the_same(folder: Path) -> None:
+    recorder = Recorder(RecordingOptions(enabled=True, folder=str(folder)))
+    work, may_go = recorder._write, threading.Event()
+
+    def write_late(chunk: Any) -> None:
+        assert may_go.wait(5)
+        work(chunk)
+
+    recorder._write = write_late  # type: ignore[method-assign]
+    tape = recorder.new_tape("s", 0.0, RecordingOptions())
+    tape.begin(Heading("s", SessionSettings("s"), SessionOptions(), 200, {}, 0.0, "0", f"{tape.name}.wav"))
+    for _ in range(1000):
+        tape.note({"op": "ask", "t": 1.0}, None)
+    tape.close()
+    may_go.set()
+    await recorder.close()
+
+    assert len(read_tape(folder / f"{tape.name}.jsonl").entries) == 1000
 
 
 async def test_a_recording_ends_after_as_much_audio_as_is_allowed_and_says_so(
