@@ -129,6 +129,10 @@ class EngineFailure(ModelError):
     code = "engine_failure"
 
 
+class EngineRests(EngineFailure):
+    """An engine is not asked for a while, as it has failed too often; who decided that has said so in the log."""
+
+
 class OutOfMemory(EngineFailure):
     """There was not enough memory for a batch; a smaller one may do."""
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from alfred_voice.clock import Clock
-from alfred_voice.errors import AlfredVoiceError, EngineFailure
+from alfred_voice.errors import AlfredVoiceError, EngineFailure, EngineRests
 from alfred_voice.pipeline.metrics import LaneMetrics
 from alfred_voice.pipeline.work import Job, JobQueue, is_urgent
 from alfred_voice.session.requests import Request
@@ -113,12 +113,22 @@ class Lane(Generic[R, A]):
         """An answer for each job. What the engine cannot bear costs the others of its batch a repetition, no more."""
         try:
             return self._answers(batch)
-        except Exception as error:  # the border to the engine: whatever it raises is the jobs' answer
+        except Exception as error:  # noqa: BLE001  the border to the engine: whatever it raises is the jobs' answer
+            self._log(error, len(batch))
             if len(batch) == 1:
-                log.error("engine_failed", exc_info=error, extra={"lane": self.name})
                 return [_as_ours(self.name, error)]
-            log.warning("batch_divided", extra={"lane": self.name, "batch": len(batch), "error": str(error)})
         return [answer for job in batch for answer in self._run([job])]
+
+    def _log(self, error: Exception, batch: int) -> None:
+        """A line for what an engine says on purpose, and where it arose for what nobody has foreseen."""
+        if isinstance(error, EngineRests):
+            return  # who lets it rest has said so, once
+        if batch > 1:
+            log.warning("batch_divided", extra={"lane": self.name, "batch": batch, "error": str(error)})
+        elif isinstance(error, AlfredVoiceError):
+            log.error("engine_failed", extra={"lane": self.name, "code": error.code, "error": str(error)})
+        else:
+            log.error("engine_failed", exc_info=error, extra={"lane": self.name})
 
     def _answers(self, batch: Sequence[Job[R]]) -> list[A | AlfredVoiceError]:
         answers: list[A | AlfredVoiceError] = list(self._work(batch))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from alfred_voice.clock import ManualClock
-from alfred_voice.errors import AlfredVoiceError, EngineFailure, ModelMissing
+from alfred_voice.errors import AlfredVoiceError, EngineFailure, EngineRests, ModelMissing
 from alfred_voice.pipeline.lane import Lane
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.work import DetectQueue, Job
@@ -190,6 +190,28 @@ async def test_a_strange_exception_becomes_an_engine_failure_that_names_it_and_i
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
     assert record.exc_info[1] is bench.broken
+
+
+async def test_a_failure_that_an_engine_tells_is_one_line_without_its_place(
+    bench: Bench, ask: Callable[..., Any], eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.broken = EngineFailure("the server is down")
+    ask(1)
+    await eventually(lambda: bench.got)
+    (record,) = [record for record in caplog.records if record.getMessage() == "engine_failed"]
+    assert record.exc_info is None
+    assert record.__dict__["error"] == "the server is down"
+
+
+async def test_an_engine_that_rests_is_not_told_with_every_question(
+    bench: Bench, ask: Callable[..., Any], eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.broken = EngineRests("left alone for a while")
+    for row in range(3):
+        ask(row, kick=row == 2)
+    await eventually(lambda: len(bench.got) == 3)
+    assert {type(answer) for _, answer in bench.got} == {EngineRests}
+    assert [record.getMessage() for record in caplog.records if record.name.endswith("lane")] == []
 
 
 async def test_our_own_errors_are_delivered_as_they_are(
