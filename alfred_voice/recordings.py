@@ -42,8 +42,9 @@ from alfred_voice.results import Word
 
 
 __all__ = [
-    "FORMATS", "BrokenOff", "Progress", "RecordingTooLong", "RecordingUnreadable", "Recordings", "Segment", "Source",
-    "Timing", "Transcribing", "Transcription", "Wishes", "Word", "render", "transcribe", "transcribe_stream",
+    "FORMATS", "AudioError", "BrokenOff", "Progress", "RecordingTooLong", "RecordingUnreadable", "Recordings",
+    "Segment", "Source", "Timing", "Transcribing", "Transcription", "Wishes", "Word", "render", "transcribe",
+    "transcribe_stream",
 ]  # fmt: skip
 
 MOST_WORKERS = 16
