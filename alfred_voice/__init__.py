@@ -14,7 +14,9 @@ from typing import Any
 
 
 __version__ = "0.1.0"
-__all__ = ["Recordings", "Transcription", "__version__", "transcribe", "transcribe_stream"]
+__all__ = [
+    "AudioError", "BrokenOff", "Recordings", "Transcription", "__version__", "transcribe", "transcribe_stream",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

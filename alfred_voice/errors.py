@@ -198,6 +198,10 @@ class EngineBusy(EngineFailure):
     fault = Fault.MACHINE
 
 
+class EngineRests(EngineFailure):
+    """An engine is not asked for a while, as it has failed too often; who decided that has said so in the log."""
+
+
 class OutOfMemory(EngineFailure):
     """There was not enough memory for a batch; a smaller one may do."""
 

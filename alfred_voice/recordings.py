@@ -25,6 +25,7 @@ from contextlib import closing
 from typing import Any
 
 from alfred_voice import __version__, app
+from alfred_voice.audio.damage import Damage
 from alfred_voice.config import Config, load
 from alfred_voice.errors import AudioError, EngineFailure, InvalidSettings
 from alfred_voice.files.detect import RecordingVad
@@ -41,8 +42,9 @@ from alfred_voice.results import Word
 
 
 __all__ = [
-    "FORMATS", "BrokenOff", "Progress", "RecordingTooLong", "RecordingUnreadable", "Recordings", "Segment", "Source",
-    "Timing", "Transcribing", "Transcription", "Wishes", "Word", "render", "transcribe", "transcribe_stream",
+    "FORMATS", "AudioError", "BrokenOff", "Progress", "RecordingTooLong", "RecordingUnreadable", "Recordings",
+    "Segment", "Source", "Timing", "Transcribing", "Transcription", "Wishes", "Word", "render", "transcribe",
+    "transcribe_stream",
 ]  # fmt: skip
 
 MOST_WORKERS = 16
@@ -219,6 +221,7 @@ class Transcribing:
         self._on_progress = on_progress
         self._pass: Pass | None = None
         self._metadata: dict[str, Any] = {}
+        self._damage = Damage()
         self.share_read = 0.0
         """How much of the file has been read, 0 to 1."""
 
@@ -227,6 +230,7 @@ class Transcribing:
         transcriber = self._recordings.take_transcriber()
         try:
             with opened(self._source) as source:
+                self._damage = source.damage
                 self._metadata = {"name": source.name, "bytes": source.size}
 
                 def tell(progress: Progress) -> None:
@@ -261,7 +265,7 @@ class Transcribing:
         """What there is so far; everything, after the last segment."""
         if self._pass is None:
             return Transcription((), 0.0, self._wishes.language or self._recordings.config.stt.language)
-        return self._pass.result(metadata=self._metadata)
+        return self._pass.result(metadata=self._metadata, warnings=[str(self._damage)])
 
 
 def default_workers() -> int:

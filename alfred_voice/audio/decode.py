@@ -14,22 +14,32 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from alfred_voice.audio.container import container_of
+from alfred_voice.audio.damage import EXACT_GAP_S, LEAST_GAP_S, Bytewise, Damage, Timeline
 from alfred_voice.audio.ingest import Ingest
 from alfred_voice.audio.pcm import HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE, AudioFormat, Buffer, Int16
-from alfred_voice.audio.wav import parse_wav
+from alfred_voice.audio.wav import lacking_bytes, parse_wav
 from alfred_voice.errors import EmptyAudio, MalformedAudio, UnsupportedAudio
 
 
 if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.audio.resampler import AudioResampler
+    from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.packet import Packet
 
 
 BLOCK_SAMPLES = SAMPLE_RATE
 """1 s; no block is longer."""
 _INGEST_BYTES = 64 * 1024
 """What is handed on at a time, so that an upload is never there twice."""
+MOST_FAILURES = 1000
+"""Packets in a row that cannot be decoded, some 30 s, before nothing more is expected of a file."""
+_WITHOUT_STAMPS = frozenset({"mp3", "mp2", "aac", "ac3", "eac3", "dts", "amr", "amrnb", "amrwb"})
+"""FFmpeg's names of formats that are frames and nothing else: their times are what the reader counts."""
+_EXACT = frozenset({"flac", "ogg"})
+"""Those whose time stamps count samples."""
+_SEARCHED_BYTES = 4 * 1024 * 1024
 _HEAD_BYTES = 4096
 """Enough for two MPEG frames, by which MP3 is known."""
 
@@ -41,26 +51,28 @@ _DEMUXERS = (
 stranger's file names."""
 
 
-def decode_blocks(source: bytes | str | Path | BinaryIO) -> Iterator[Int16]:
+def decode_blocks(source: bytes | str | Path | BinaryIO, damage: Damage | None = None) -> Iterator[Int16]:
     """A whole recording as int16, 16 kHz mono, in blocks of 1 to 16 000 samples; never all of it at once.
 
     Args:
         source: the bytes of a file, its path, or a file opened for reading bytes.
+        damage: takes down what cannot be decoded; silence stands in for it, so that what comes behind keeps its time.
+            Without it the first packet that cannot be decoded is an error, and gaps close.
 
     Raises:
         UnsupportedAudio: not a format that is known here.
-        MalformedAudio: a known format, but damaged; what FFmpeg steps over, such as a frame whose checksum fails
-            inside a FLAC file, is stepped over.
+        MalformedAudio: a known format, but damaged to its end or for 1000 packets in a row; a WAV file in which less
+            comes than its header says.
         EmptyAudio: no sound track, or no sample in it.
         OSError: the path cannot be read.
     """
     if isinstance(source, bytes):
-        yield from _decode_file(io.BytesIO(source))
+        yield from _decode_file(io.BytesIO(source), damage)
     elif isinstance(source, str | Path):
         with Path(source).open("rb") as file:
-            yield from _decode_file(file)
+            yield from _decode_file(file, damage)
     else:
-        yield from _decode_file(source)
+        yield from _decode_file(source, damage)
 
 
 def decode_upload(data: bytes, fallback: AudioFormat) -> Iterator[Int16]:
@@ -138,18 +150,21 @@ def _to_the_end(uploads: Uploads, frames: Iterator[Int16]) -> Iterator[Int16]:
     yield from uploads.flush()
 
 
-def _decode_file(file: BinaryIO) -> Iterator[Int16]:
+def _decode_file(file: BinaryIO, damage: Damage | None) -> Iterator[Int16]:
+    lacking = lacking_bytes(file) if file.seekable() else 0
     container = _open(file)
     with closing(container):
         if not container.streams.audio:
             raise EmptyAudio(f"expected a sound track, got none in this {container.format.name} file")
         any_sample = False
-        for block in _converted(_frames(container)):
+        for block in _converted(_frames(container, file, damage)):
             for at in range(0, len(block), BLOCK_SAMPLES):
                 any_sample = True
                 yield block[at : at + BLOCK_SAMPLES]
         if not any_sample:
             raise EmptyAudio(f"expected sound, got no sample in this {container.format.name} file")
+        if lacking:
+            raise MalformedAudio(f"the wav file is damaged: {lacking} bytes are missing that its header tells of")
 
 
 def _open(file: BinaryIO) -> InputContainer:
@@ -174,22 +189,87 @@ def _known_container(file: BinaryIO) -> str | None:
     return container_of(head)
 
 
-def _frames(container: InputContainer) -> Iterator[AudioFrame]:
+def _frames(container: InputContainer, file: BinaryIO, damage: Damage | None) -> Iterator[AudioFrame | float]:
+    """The frames, and between them how many seconds are missing there."""
+    name = container.format.name
+    timeline = Timeline(least_gap_s=EXACT_GAP_S if name in _EXACT else LEAST_GAP_S)
+    bytewise = Bytewise() if name in _WITHOUT_STAMPS and file.seekable() else None
+    at_s = 0.0
+    for found in _decoded(container, most_failures=0 if damage is None else MOST_FAILURES):
+        if found is None:
+            timeline.fail()
+            continue
+        packet, frames = found
+        if not frames:
+            if bytewise is not None:
+                bytewise.pass_over(packet.pos, packet.size)
+            continue
+        seconds = sum(frame.samples / frame.sample_rate for frame in frames)
+        if bytewise is not None:
+            place = _place(file, packet, bytewise.end) if timeline.has_failed else None
+            missing = bytewise.missing_s(place, packet.size, seconds)
+            timeline.has_failed = False
+        else:
+            missing = timeline.missing_s(frames[0].time, seconds)
+        if damage is not None and missing:
+            damage.add(at_s, missing, is_estimated=bytewise is not None)
+            at_s += missing
+            yield missing
+        at_s += seconds
+        yield from frames
+
+
+def _place(file: BinaryIO, packet: Packet[AudioStream], after: int) -> int | None:
+    """Where a packet lies in the file, behind that byte; its own word on that ignores what its reader has skipped."""
+    at = file.tell()
+    try:
+        file.seek(after)
+        found = file.read(_SEARCHED_BYTES).find(bytes(packet))
+    finally:
+        file.seek(at)
+    return None if found < 0 else after + found
+
+
+def _decoded(
+    container: InputContainer, most_failures: int
+) -> Iterator[tuple[Packet[AudioStream], list[AudioFrame]] | None]:
+    """The packets with their frames, if they have any; None for one that cannot be read or decoded."""
     import av
 
-    try:
-        yield from container.decode(container.streams.audio[0])
-    except av.error.DecoderNotFoundError as error:
-        raise UnsupportedAudio(f"no decoder for the sound in this {container.format.name} file") from error
-    except av.FFmpegError as error:
-        raise MalformedAudio(f"the {container.format.name} file is damaged: {error.strerror}") from error
+    name, stream = container.format.name, container.streams.audio[0]
+    packets = container.demux(stream)
+    failures = 0
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = packet.decode() if packet is not None else []
+        except av.error.DecoderNotFoundError as error:
+            raise UnsupportedAudio(f"no decoder for the sound in this {name} file") from error
+        except av.FFmpegError as error:
+            last, failures = error, failures + 1
+            if failures > most_failures:
+                raise MalformedAudio(f"the {name} file is damaged: {error.strerror}") from error
+            packets = container.demux(stream)  # which has ended if it was the reading that failed
+            yield None
+            continue
+        if packet is None:
+            break
+        failures = 0 if frames else failures
+        yield packet, frames
+    if failures:
+        raise MalformedAudio(f"the {name} file is damaged: {last.strerror}") from last
 
 
-def _converted(frames: Iterable[AudioFrame]) -> Iterator[Int16]:
-    """Frames of whatever format, which may change on the way, as int16, 16 kHz mono."""
+def _converted(frames: Iterable[AudioFrame | float]) -> Iterator[Int16]:
+    """Frames of whatever format, which may change on the way, as int16, 16 kHz mono; seconds as so much silence."""
     resampler: AudioResampler | None = None
     current: tuple[Any, ...] = ()
     for frame in frames:
+        if isinstance(frame, float):
+            yield from _resampled(resampler, None)
+            resampler = None
+            yield from _silence(round(frame * SAMPLE_RATE))
+            continue
         if not LOWEST_RATE <= frame.sample_rate <= HIGHEST_RATE:
             raise UnsupportedAudio(f"sample rate: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {frame.sample_rate}")
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -200,6 +280,11 @@ def _converted(frames: Iterable[AudioFrame]) -> Iterator[Int16]:
         frame.pts = None
         yield from _resampled(resampler, frame)
     yield from _resampled(resampler, None)
+
+
+def _silence(samples: int) -> Iterator[Int16]:
+    for at in range(0, samples, BLOCK_SAMPLES):
+        yield np.zeros(min(BLOCK_SAMPLES, samples - at), np.int16)
 
 
 def _new_resampler() -> AudioResampler:

@@ -6,9 +6,11 @@ structure is that of "Multimedia Programming Interface and Data Specifications 1
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from alfred_voice.audio.pcm import AudioFormat, Buffer, Int16, encode
 from alfred_voice.errors import EmptyAudio, MalformedAudio, UnsupportedAudio
@@ -82,6 +84,31 @@ def parse_wav(data: Buffer) -> tuple[AudioFormat, memoryview]:
     if not len(chunks.payload):
         raise EmptyAudio("WAV: the data chunk holds no sample")
     return audio_format, chunks.payload
+
+
+def lacking_bytes(file: BinaryIO) -> int:
+    """How many bytes of sound a WAV file has less than its header tells of; 0 for other files.
+
+    Also 0 where the header says nothing, as of a stream: a size of 0, or one that means "not known yet".
+
+    Args:
+        file: opened for reading bytes; is left where it stood.
+    """
+    begin = file.tell()
+    try:
+        end = file.seek(0, io.SEEK_END)
+        file.seek(begin)
+        if not is_wav(file.read(12)):
+            return 0
+        while len(head := file.read(_CHUNK.size)) == _CHUNK.size:
+            name, declared = _CHUNK.unpack(head)
+            at = file.tell()
+            if name == b"data":
+                return max(0, declared - (end - at)) if declared < _STREAMING_SIZE else 0
+            file.seek(at + declared + declared % 2)
+        return 0
+    finally:
+        file.seek(begin)
 
 
 @dataclass(frozen=True, slots=True)

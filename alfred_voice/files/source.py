@@ -7,11 +7,12 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from alfred_voice.audio.damage import Damage
 from alfred_voice.audio.decode import decode_blocks
 from alfred_voice.errors import EmptyAudio
 from alfred_voice.files.errors import RecordingUnreadable
@@ -41,14 +42,17 @@ class Opened:
     """In bytes."""
     file: BinaryIO
 
+    damage: Damage = field(default_factory=Damage)
+    """What of it could not be decoded, as far as it has been read."""
+
     def blocks(self) -> Iterator[Int16]:
-        """Its samples: int16, 16 kHz mono, in blocks of 1 to 16 000.
+        """Its samples: int16, 16 kHz mono, in blocks of 1 to 16 000; silence where it is damaged.
 
         Raises:
             AudioError: as :func:`~alfred_voice.audio.decode.decode_blocks`, and for what the system says against it.
         """
         try:
-            yield from decode_blocks(self.file)
+            yield from decode_blocks(self.file, self.damage)
         except OSError as error:
             raise RecordingUnreadable(error.strerror or str(error), self.name) from error
 

@@ -180,12 +180,18 @@ class Pass:
         self.check()
         self._tell(Progress(self.duration_ms, self.duration_ms))
 
-    def result(self, known: Iterable[Segment] = (), metadata: Mapping[str, Any] | None = None) -> Transcription:
+    def result(
+        self,
+        known: Iterable[Segment] = (),
+        metadata: Mapping[str, Any] | None = None,
+        warnings: Iterable[str] = (),
+    ) -> Transcription:
         """What there is so far; everything, after the last segment.
 
         Args:
             known: segments of before :attr:`Wishes.done_until_ms`.
             metadata: what is known of the recording beside the engines.
+            warnings: what else may have gone wrong.
         """
         timing = Timing(self._decode_s, self._detect_s, self._recognise_s, self._clock.now() - self._begun_at)
         engines = {"vad": self._of.vad.name, "stt": self._of.crew.name, "workers": self._of.crew.size}
@@ -196,7 +202,7 @@ class Pass:
             self._language,
             timing,
             {**(metadata or {}), **engines},
-            warnings=tuple(warning for warning in self._warnings if warning),
+            warnings=tuple(warning for warning in (*self._warnings, *warnings) if warning),
         )
 
     def check(self) -> None:

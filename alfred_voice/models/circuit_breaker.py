@@ -72,25 +72,30 @@ class CircuitBreaker:
             self._is_trying = self._state is Circuit.HALF_OPEN
             return self._era
 
-    def succeed(self, ticket: int) -> None:
-        """The server has answered."""
+    def succeed(self, ticket: int) -> bool:
+        """The server has answered; whether that closes a breaker that was open."""
         with self._lock:
             if ticket != self._era:
-                return
+                return False
             self._in_a_row = 0
-            if self._state is Circuit.HALF_OPEN:
-                self._become(Circuit.CLOSED)
+            if self._state is not Circuit.HALF_OPEN:
+                return False
+            self._become(Circuit.CLOSED)
+            return True
 
-    def fail(self, ticket: int, now: float, reason: str) -> None:
-        """The server has not answered, or not as it should."""
+    def fail(self, ticket: int, now: float, reason: str) -> bool:
+        """The server has not answered, or not as it should; whether that opens a breaker that was closed."""
         with self._lock:
             if ticket != self._era:
-                return
+                return False
             self._reason = reason
             self._in_a_row += 1
-            if self._state is Circuit.HALF_OPEN or self._in_a_row >= self._limit:
+            was_closed = self._state is Circuit.CLOSED
+            is_open = not was_closed or self._in_a_row >= self._limit
+            if is_open:
                 self._become(Circuit.OPEN)
                 self._opened_at = now
+            return is_open and was_closed
 
     def abandon(self, ticket: int) -> None:
         """Nobody knows whether the server would have answered; another question may be the trial."""

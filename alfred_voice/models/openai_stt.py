@@ -191,7 +191,8 @@ class OpenAiStt:
         except EngineFailure as failure:
             if question.is_final:
                 raise
-            log.info("partial_missed", extra={"server": self._options.base_url, "error": str(failure)})
+            if not isinstance(failure, LeftAlone):
+                log.info("partial_missed", extra={"server": self._options.base_url, "error": str(failure)})
             return Transcript("", language=question.language)
 
     def _fullest(self, question: _Question) -> Transcript:

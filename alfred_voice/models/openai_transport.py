@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from alfred_voice import __version__
 from alfred_voice.clock import Clock
-from alfred_voice.errors import EngineFailure
+from alfred_voice.errors import EngineFailure, EngineRests
 from alfred_voice.models.circuit_breaker import Circuit, CircuitBreaker
 from alfred_voice.models.openai_answers import read_error, told
 from alfred_voice.models.openai_options import check_api_key, check_base_url
@@ -59,7 +59,7 @@ class Refused(EngineFailure):
         self.status = status
 
 
-class LeftAlone(EngineFailure):
+class LeftAlone(EngineRests):
     """The server has failed so often that it is not asked for a while."""
 
 
@@ -179,7 +179,8 @@ class OpenAiTransport:
         except BaseException:
             self._breaker.abandon(ticket)
             raise
-        self._breaker.succeed(ticket)
+        if self._breaker.succeed(ticket):
+            log.warning("server_is_back", extra={"server": self._remote.base_url})
         return answer
 
     def close(self) -> None:
@@ -196,7 +197,9 @@ class OpenAiTransport:
         if isinstance(failure, Refused) and failure.status not in _WRONG_KEY:
             self._breaker.succeed(ticket)
         elif is_vital:
-            self._breaker.fail(ticket, self._clock.now(), str(failure))
+            if self._breaker.fail(ticket, self._clock.now(), str(failure)):
+                fields = {"server": self._remote.base_url, "error": self._told(str(failure))}
+                log.warning("server_left_alone", extra=fields)
         else:
             self._breaker.abandon(ticket)
 

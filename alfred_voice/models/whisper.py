@@ -9,7 +9,7 @@ others: ggerganov/whisper.cpp pull request 1855, futo-org/whisper-acft).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp
 
 import numpy as np
@@ -131,7 +131,8 @@ class Whisper:
             for batch in plan_batches([one.features_states for one in left], _MAX_ROWS, _MAX_STATES):
                 self._attempt([left[at] for at in batch])
             left = [one for one in left if one.transcript is None]
-        return [self._only_prefix(one.clip) if one.transcript is None else one.transcript for one in tries]
+        found = [self._only_prefix(one.clip) if one.transcript is None else one.transcript for one in tries]
+        return [replace(transcript, engine=self.name) for transcript in found]
 
     def spell(self, samples: Float32, tokens: int, *, states: int | None = None) -> Row:
         """So many tokens of one clip, in English, whatever is in it: for measurements.

@@ -111,6 +111,8 @@ class WhisperStore:
                 return self._make(path, name_of(path), (), precisions, progress, is_named=True)
             if noted := self._noted_checkpoint(wanted):
                 return self._make(noted, wanted.removeprefix(PREFIX), (), precisions, progress, is_named=True)
+            if not _is_published(wanted) and wanted.removeprefix(PREFIX) in whispers(self.root):
+                raise ModelMissing(f"Nobody has noted the checkpoint that {wanted} was made of; name its path instead.")
             one = published(wanted)
             checkpoint = self._fetch(one, progress)
             files = self._make(checkpoint, one.name, one.heads, precisions, progress)

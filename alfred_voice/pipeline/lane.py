@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from alfred_voice.clock import Clock
-from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFault
+from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFault, EngineRests
 from alfred_voice.models.engine import Closing
 from alfred_voice.pipeline.engine_call import Work, close_aside, outcome_of
 from alfred_voice.pipeline.engine_thread import EngineThread
@@ -200,8 +200,11 @@ class Lane(Generic[R, A]):
         if self._trial is None:
             self._trial = Trial([self._batch])
             self._trial.next()
-            if self._size > 1:
+            # Who lets an engine rest has said so, once.
+            if self._size > 1 and not isinstance(outcome, EngineRests):
                 log.warning("batch_divided", extra={"lane": self.name, "batch": self._size, "error": str(outcome)})
+        if isinstance(outcome, AlfredVoiceError) and not isinstance(outcome, EngineRests) and len(self._asked) == 1:
+            log.error("engine_failed", extra={"lane": self.name, "code": outcome.code, "error": str(outcome)})
         self._settle(self._trial.receive(self._asked, outcome))
         following = self._trial.next()
         if following is None:

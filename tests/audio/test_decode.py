@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+from alfred_voice.audio.damage import Damage
 from alfred_voice.audio.decode import BLOCK_SAMPLES, Uploads, decode_blocks, decode_upload
 from alfred_voice.audio.pcm import AudioFormat, Int16, encode
 from alfred_voice.audio.wav import wav_header, write_wav
@@ -144,6 +145,42 @@ def test_a_damaged_frame_is_malformed(sound_file: SoundFile, tone: Tone) -> None
 
     with pytest.raises(MalformedAudio, match="aac file is damaged"):
         list(decode_blocks(bytes(data)))
+
+
+def test_a_damaged_frame_is_stepped_over_where_it_is_taken_down(sound_file: SoundFile, tone: Tone) -> None:
+    whole = sound_file(tone(2, 16_000), 16_000, "adts", "aac")
+    data = bytearray(whole)
+    data[3_000:3_300] = np.random.default_rng(0).bytes(300)
+    damage = Damage()
+
+    samples = joined(decode_blocks(bytes(data), damage))
+
+    assert len(samples) == pytest.approx(len(joined(decode_blocks(whole))), abs=1_600)
+    ((at_s, missing_s),) = damage.gaps
+    assert 0 < at_s < 2
+    assert 0 < missing_s < 0.5
+
+
+def test_damage_to_the_end_is_malformed_also_where_it_is_taken_down(sound_file: SoundFile, tone: Tone) -> None:
+    data = sound_file(tone(2, 16_000), 16_000, "adts", "aac")
+
+    with pytest.raises(MalformedAudio, match="aac file is damaged"):
+        list(decode_blocks(data[: len(data) // 2] + bytes([255, 0]) * 3_000, Damage()))
+
+
+@pytest.mark.parametrize("declared", [0, 0xFFFF_FFFF, 0x7FFF_F000, 4_000])
+def test_a_wav_header_that_cannot_know_or_is_right_excuses_its_length(declared: int) -> None:
+    data = wav_header(16_000, samples=2_000)[:-4] + declared.to_bytes(4, "little") + bytes(4_000)
+
+    assert len(joined(decode_blocks(data))) == 2_000
+
+
+def test_a_wav_file_in_which_less_comes_than_its_header_says_is_malformed_when_all_has_come() -> None:
+    found: list[Int16] = []
+
+    with pytest.raises(MalformedAudio, match="wav file is damaged: 400 bytes are missing"):
+        found.extend(decode_blocks(wav_header(16_000, samples=2_000) + bytes(3_600)))
+    assert len(joined(found)) == 1_800
 
 
 def test_a_file_without_a_sample_is_empty() -> None:

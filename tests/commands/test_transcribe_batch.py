@@ -18,6 +18,7 @@ from alfred_voice.errors import EngineFailure
 from alfred_voice.models.engine import Clip
 from alfred_voice.models.scripted import ScriptedVad, speech_above
 from alfred_voice.results import Transcript
+from tests.files.odd_files import SCRATCHED
 
 
 class LengthStt:
@@ -259,6 +260,18 @@ def test_what_is_named_twice_is_done_once(
     assert main(["transcribe", "a.wav", "./a.wav", str(archive / "a.wav"), "."]) == 0
     assert len(stt.lengths) == 8
     assert capsys.readouterr().out.count("== ") == 4
+
+
+def test_damage_that_is_stepped_over_is_told(
+    stt: LengthStt, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.m4a"
+    path.write_bytes(SCRATCHED["m4a"]())
+    assert main(["transcribe", str(path), "--json"]) == 0
+    out, err = capsys.readouterr()
+    (warning,) = json.loads(out)["warnings"]
+    assert warning.startswith("damaged: ")
+    assert err == f"warning: {path}: {warning}\n"
 
 
 def test_an_empty_path_is_refused(stt: LengthStt, capsys: pytest.CaptureFixture[str]) -> None:

@@ -136,7 +136,6 @@ WHOLE: Mapping[str, Callable[[], bytes]] = {
     "wav with a silent channel": lambda: wav(one_side_silent(), channels=2),
     "wav whose header says nothing comes": lambda: wav(burst().tobytes(), data_size=0),
     "wav whose header says no end": lambda: wav(burst().tobytes(), data_size=0xFFFFFFFF),
-    "wav whose header says twice as much": lambda: wav(burst().tobytes(), data_size=4 * len(burst())),
     "wav with half a sample at its end": lambda: wav(burst().tobytes() + b"\x01"),
     "mu-law": lambda: encoded("wav", "pcm_mulaw", burst()),
     "a-law": lambda: encoded("wav", "pcm_alaw", burst()),
@@ -164,6 +163,7 @@ WHOLE: Mapping[str, Callable[[], bytes]] = {
 """Files with all of the burst in them."""
 
 SHORTENED: Mapping[str, Callable[[], bytes]] = {
+    "wav whose header says twice as much": lambda: wav(burst().tobytes(), data_size=4 * len(burst())),
     "wav": lambda: cut(WHOLE["wav"](), 0.6),
     "flac": lambda: cut(WHOLE["flac"](), 0.6),
     "mp3": lambda: cut(WHOLE["mp3"](), 0.6),
@@ -171,12 +171,32 @@ SHORTENED: Mapping[str, Callable[[], bytes]] = {
     "opus in ogg": lambda: cut(WHOLE["opus in ogg"](), 0.6),
     "opus in webm": lambda: cut(WHOLE["opus in webm"](), 0.6),
     "matroska with a picture": lambda: cut(WHOLE["matroska with a picture"](), 0.6),
-    "mp3 with a hole": lambda: spoilt(WHOLE["mp3"]()),
-    "flac with a hole": lambda: spoilt(WHOLE["flac"]()),
-    "opus with a hole": lambda: spoilt(WHOLE["opus in ogg"]()),
-    "aac with a hole": lambda: spoilt(WHOLE["aac"]()),
 }
-"""Files with the beginning of the burst in them, which end early or are damaged."""
+"""Files with the beginning of the burst in them, which end early."""
+
+
+def two_bursts() -> Int16:
+    """Half a minute with something soft in it, loud from 2 to 4 and from 24 to 26 s: int16, 16 kHz."""
+    samples = (1_000 * np.sin(np.arange(30 * RATE) / 6)).astype(np.int16)
+    for begin in (2, 24):
+        samples[begin * RATE : (begin + 2) * RATE] = burst()[2 * RATE : 4 * RATE]
+    return samples
+
+
+SCRATCHED: Mapping[str, Callable[[], bytes]] = {
+    "mp3": lambda: spoilt(encoded("mp3", "libmp3lame", two_bursts())),
+    "mp3 in stereo at 44.1 kHz": lambda: spoilt(
+        encoded("mp3", "libmp3lame", two_bursts(), rate=44_100, layout="stereo")
+    ),
+    "aac": lambda: spoilt(encoded("adts", "aac", two_bursts())),
+    "m4a": lambda: spoilt(encoded("ipod", "aac", two_bursts())),
+    "ac3": lambda: spoilt(encoded("ac3", "ac3", two_bursts(), rate=48_000)),
+    "flac": lambda: spoilt(encoded("flac", "flac", two_bursts())),
+    "opus in ogg": lambda: spoilt(encoded("ogg", "libopus", two_bursts(), rate=48_000)),
+    "opus in webm": lambda: spoilt(encoded("webm", "libopus", two_bursts(), rate=48_000)),
+    "aac in matroska": lambda: spoilt(encoded("matroska", "aac", two_bursts())),
+}
+"""Two bursts, and damage in the middle between them."""
 
 QUIET: Mapping[str, Callable[[], bytes]] = {
     "one sample": lambda: wav(b"\x01\x00"),

@@ -24,7 +24,19 @@ from alfred_voice.models.silero import SileroVad
 from alfred_voice.models.silero_run import RecordingSilero
 from alfred_voice.models.store import Store
 from alfred_voice.session.options import SttOptions, VadOptions
-from tests.files.odd_files import QUIET, REFUSED, SECONDS, SHORTENED, WHOLE, WORDLESS, Int16, burst, encoded, wav
+from tests.files.odd_files import (
+    QUIET,
+    REFUSED,
+    SCRATCHED,
+    SECONDS,
+    SHORTENED,
+    WHOLE,
+    WORDLESS,
+    Int16,
+    burst,
+    encoded,
+    wav,
+)
 
 
 def transcriber() -> Transcriber:
@@ -43,8 +55,31 @@ def heard(source: Source) -> tuple[list[Segment], Pass, AudioError | None]:
     return segments, going, None
 
 
+@pytest.mark.parametrize("name", ["wav", "wav whose header says twice as much"])
+def test_a_wav_file_that_was_cut_short_says_so(name: str) -> None:
+    _, _, error = heard(SHORTENED[name]())
+    assert error is not None
+    assert "damaged" in str(error)
+
+
+@pytest.mark.parametrize("make", SCRATCHED.values(), ids=SCRATCHED.keys())
+def test_a_scratch_costs_what_is_under_it_alone(make: Callable[[], bytes]) -> None:
+    with opened(make()) as recording:
+        going = transcriber().start(recording.blocks())
+        segments = list(going)
+        damage = recording.damage
+    first, last = segments[0], segments[-1]
+    assert [first.start_ms, first.end_ms] == pytest.approx([1700, 4096], abs=110)
+    # What comes behind is on its place, whatever is missing before.
+    assert [last.start_ms, last.end_ms] == pytest.approx([23_700, 26_096], abs=150)
+    assert going.duration_ms == pytest.approx(30_000, abs=150)
+    assert 0 < damage.seconds < 6
+    assert all(5 < at < 20 for at, _ in damage.gaps)
+    assert str(damage).startswith("damaged: ")
+
+
 def test_there_are_enough_of_them() -> None:
-    assert len(WHOLE) + len(SHORTENED) + len(QUIET) + len(REFUSED) >= 70
+    assert len(SCRATCHED) + len(WHOLE) + len(SHORTENED) + len(QUIET) + len(REFUSED) >= 70
 
 
 @pytest.mark.parametrize("make", WHOLE.values(), ids=WHOLE.keys())

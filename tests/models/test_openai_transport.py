@@ -219,7 +219,9 @@ def test_an_answer_that_cannot_be_read_is_not_asked_for_again(serve: Serve, conn
 
 
 class TestBreaker:
-    def test_a_server_that_fails_is_left_alone_and_tried_again(self, serve: Serve, connect: Connect) -> None:
+    def test_a_server_that_fails_is_left_alone_and_tried_again(
+        self, serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
+    ) -> None:
         server = serve(Reply(b"", 500), Reply(b"", 500), Reply(b"", 500), OK)
         clock = ManualClock()
         transport = connect(server.url, clock, max_retries=0, breaker_failures=2, breaker_reset_s=15.0)
@@ -238,6 +240,10 @@ class TestBreaker:
         for _ in range(3):
             assert ask(transport) == OK.content
         assert len(server.requests) == 6
+        # Once each: when it was left alone, and when it was back.
+        told = [record for record in caplog.records if record.getMessage().startswith("server_")]
+        assert [record.getMessage() for record in told] == ["server_left_alone", "server_is_back"]
+        assert "answered 500" in told[0].__dict__["error"]
 
     def test_answers_that_cannot_be_read_count(self, serve: Serve, connect: Connect) -> None:
         def refuse(body: bytes) -> None:

@@ -256,9 +256,14 @@ class TestDraft:
 
 
 class TestClips:
+    def test_a_transcript_tells_the_model_that_it_is_from(self, whisper: Whisper) -> None:
+        assert one(whisper, Clip(sound(1), language="de")).engine == whisper.name == "whisper-own"
+
     @pytest.mark.parametrize("samples", [0, 1, 799])
     def test_a_clip_that_is_too_short_has_no_words(self, whisper: Whisper, samples: int) -> None:
-        assert one(whisper, Clip(np.full(samples, 0.1, np.float32), language="de")) == Transcript("", language="de")
+        assert one(whisper, Clip(np.full(samples, 0.1, np.float32), language="de")) == Transcript(
+            "", language="de", engine=whisper.name
+        )
 
     @pytest.mark.parametrize("samples", [800, 801, MAX_SECONDS * SAMPLE_RATE])
     def test_the_shortest_and_the_longest_are_taken(self, whisper: Whisper, samples: int) -> None:
@@ -365,7 +370,7 @@ class TestNoSpeech:
 
     def test_it_is_left_out_and_not_tried_again(self, watch: Any) -> None:
         watched = watch(self.OPTIONS)
-        assert one(watched.engine, Clip(sound(1), language="de")) == Transcript("", language="de")
+        assert one(watched.engine, Clip(sound(1), language="de")) == Transcript("", language="de", engine="whisper-own")
         assert watched.texts == 1
 
     def test_what_has_been_committed_stays(self, watch: Any) -> None:
@@ -381,7 +386,7 @@ class TestNoSpeech:
         self, files: WhisperFiles, sessions: tuple[Session, Session]
     ) -> None:
         guarded = Whisper(files, *sessions, SURE)
-        assert one(guarded, Clip(sound(1), language="en")) == Transcript("", language="en")
+        assert one(guarded, Clip(sound(1), language="en")) == Transcript("", language="en", engine="whisper-own")
         assert one(guarded, Clip(sound(1), language="de")).text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,14 @@ class TestMending:
     def test_a_model_whose_checkpoint_has_gone_says_where_it_was(self, shelf: WhisperStore, mine: Path) -> None:
         mine.unlink()
         with pytest.raises(ModelMissing, match=f"No checkpoint at {mine}"):
+            shelf.pull("whisper-mine", [INT8])
+
+    def test_a_model_of_ones_own_whose_checkpoint_nobody_noted_says_so(self, shelf: WhisperStore, mine: Path) -> None:
+        record = shelf.find("mine").folder / "whisper.json"
+        fields = json.loads(record.read_text("utf-8"))
+        del fields["checkpoint"]  # as versions before this wrote it
+        record.write_text(json.dumps(fields), "utf-8")
+        with pytest.raises(ModelMissing, match="Nobody has noted the checkpoint that whisper-mine was made of"):
             shelf.pull("whisper-mine", [INT8])
 
     def test_what_is_not_here_names_no_command_that_cannot_work(self, shelf: WhisperStore) -> None:

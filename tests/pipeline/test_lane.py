@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 
 from alfred_voice.clock import ManualClock, SystemClock
-from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFailure, EngineFault, ModelMissing, RowFailure
+from alfred_voice.errors import (
+    AlfredVoiceError,
+    EngineDown,
+    EngineFailure,
+    EngineFault,
+    EngineRests,
+    ModelMissing,
+    RowFailure,
+)
 from alfred_voice.pipeline.lane import Lane
 from alfred_voice.pipeline.lane_options import DOWN_PATIENCE_S, FAILURES_IN_A_ROW, PATIENCE_S, LaneOptions
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
@@ -269,6 +277,28 @@ async def test_a_strange_exception_becomes_a_row_failure_that_names_it_and_is_lo
     assert record.levelno == logging.ERROR
     assert record.exc_info is not None
     assert record.exc_info[1] is bench.poisoned[1]
+
+
+async def test_a_failure_that_an_engine_tells_is_one_line_without_its_place(
+    bench: Bench, ask: Callable[..., Any], eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.poisoned[1] = EngineFailure("the server is down")
+    ask(1)
+    await eventually(lambda: bench.got)
+    (record,) = [record for record in caplog.records if record.getMessage() == "engine_failed"]
+    assert record.exc_info is None
+    assert record.__dict__["error"] == "the server is down"
+
+
+async def test_an_engine_that_rests_is_not_told_with_every_question(
+    bench: Bench, ask: Callable[..., Any], eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.poisoned |= dict.fromkeys(range(3), EngineRests("left alone for a while"))
+    for row in range(3):
+        ask(row, kick=row == 2)
+    await eventually(lambda: len(bench.got) == 3)
+    assert {type(answer) for _, answer in bench.got} == {EngineRests}
+    assert [record.getMessage() for record in caplog.records if record.name.endswith("lane")] == []
 
 
 async def test_our_own_errors_are_delivered_as_they_are(
