@@ -61,7 +61,7 @@ def written(folder: Path) -> Callable[[bytes], Path]:
     return write_it
 
 
-@share(4)
+@share(12)
 @given(data=junk(*YAMLS))
 @example(data=b'server:\n  host: "\\UFFFFFFFF"\n')
 @example(data=b'server:\n  host: "\\U00110000"\n')
@@ -71,7 +71,7 @@ def test_any_file_is_a_configuration_or_refused(written: Callable[[bytes], Path]
         config.load(file=written(data))
 
 
-@share(4)
+@share(12)
 @given(st.lists(st.tuples(st.sampled_from(PATHS) | st.text(max_size=20), texts), max_size=3))
 def test_any_settings_and_variables_are_a_configuration_or_refused(pairs: list[tuple[str, str]]) -> None:
     with deliberate("--set"):
