@@ -20,7 +20,7 @@ SCRIPTED = tuple(part for room in ("vad", "stt", "turn", "tts") for part in ("--
 
 settings.register_profile(
     "long",
-    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "4000")),
+    max_examples=int(os.environ.get("FUZZ_EXAMPLES", "1500")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

@@ -78,6 +78,11 @@ def damaged(draw: st.DrawFn, seeds: Sequence[bytes], most: int = 4) -> bytes:
     return bytes(data)
 
 
+def cut(data: bytes) -> set[bytes]:
+    """The whole, and what is left of it when it is cut at several places."""
+    return {data, *(data[: len(data) * part // 12] for part in range(12))}
+
+
 def junk(*seeds: bytes) -> st.SearchStrategy[bytes]:
     """Random bytes, depths, and these seeds damaged, mostly the last."""
     return st.one_of(st.binary(max_size=300), depths, damaged(seeds), damaged(seeds), damaged(seeds, most=12))

@@ -25,7 +25,7 @@ from alfred_voice.models.whisper_checkpoint import read_checkpoint
 from alfred_voice.results import Word
 from alfred_voice.server.key_source import KeySource
 from alfred_voice.server.keyring import keyring_of, read_keys_file, read_keys_variable
-from tests.fuzz.inputs import HUGE, as_json, damaged, deliberate, junk, share, values
+from tests.fuzz.inputs import HUGE, as_json, cut, damaged, deliberate, junk, share, values
 from tests.models.test_whisper_checkpoint import checkpoint, pickled, tensor, write, write_pickle
 
 
@@ -193,9 +193,10 @@ def test_any_file_is_a_graph_in_ort_format_or_refused(
 
 @given(junk(b"\x01a\x02bc\x81\x01" + b"x" * 129, b"\x00\x00", "\x03\u2581".encode()))
 def test_any_file_is_a_vocabulary_of_moonshine_or_refused(written: Callable[[bytes], Path], data: bytes) -> None:
-    with deliberate("vocabulary of Moonshine"):
-        found = moonshine_tokens.Vocabulary.load(written(data))
-        found.pieces(range(len(found)))
+    for piece in cut(data):
+        with deliberate("vocabulary of Moonshine"):
+            found = moonshine_tokens.Vocabulary.load(written(piece))
+            found.pieces(range(len(found)))
 
 
 @given(junk(b"IQ== 0\nIg== 1\nIw== 2\n= 3\n", b"IQ== 0"), st.integers(-1, 101))
@@ -203,9 +204,10 @@ def test_any_file_is_a_vocabulary_of_moonshine_or_refused(written: Callable[[byt
 def test_any_file_is_a_vocabulary_of_whisper_or_refused(
     written: Callable[[bytes], Path], data: bytes, languages: int
 ) -> None:
-    with deliberate("vocabulary of Whisper"):
-        found = whisper_vocabulary.Vocabulary.load(written(data), languages)
-        found.text(range(found.end))
+    for piece in cut(data):
+        with deliberate("vocabulary of Whisper"):
+            found = whisper_vocabulary.Vocabulary.load(written(piece), languages)
+            found.text(range(found.end))
 
 
 def test_a_folder_where_a_file_should_be_is_refused(folder: Path) -> None:

@@ -15,7 +15,7 @@ from alfred_voice.models.openai_answers import pieces_of, read_completion, read_
 from alfred_voice.server import wire
 from alfred_voice.server.opening import read_message, settings_of
 from alfred_voice.server.wire import Mode
-from tests.fuzz.inputs import HUGE, as_json, deliberate, junk, values
+from tests.fuzz.inputs import HUGE, as_json, cut, deliberate, junk, values
 
 
 START = {
@@ -43,9 +43,10 @@ kinds = st.sampled_from([message["type"] for message in MESSAGES] + ["audio", "S
 
 @given(junk(*TEXTS))
 def test_any_bytes_are_a_json_message_or_refused(data: bytes) -> None:
-    with deliberate("JSON messages"):
-        wire.decode_text(data)
-    wire.peek_type(data, Mode.JSON)
+    for piece in cut(data):
+        with deliberate("JSON messages"):
+            wire.decode_text(piece)
+        wire.peek_type(piece, Mode.JSON)
 
 
 @given(kinds, fields, st.sampled_from(HUGE), st.sampled_from(FIELDS), st.booleans())
@@ -63,9 +64,10 @@ def test_any_fields_are_a_json_message_or_refused(
 
 @given(junk(*MAPS))
 def test_any_bytes_are_a_messagepack_message_or_refused(data: bytes) -> None:
-    with deliberate("MessagePack messages"):
-        wire.decode_msgpack(data)
-    wire.peek_type(data, Mode.MSGPACK)
+    for piece in cut(data):
+        with deliberate("MessagePack messages"):
+            wire.decode_msgpack(piece)
+        wire.peek_type(piece, Mode.MSGPACK)
 
 
 @given(kinds, fields)
@@ -108,24 +110,27 @@ answers = st.one_of(
 
 @given(answers, st.floats(0, 1e6))
 def test_any_answer_of_a_remote_recogniser_is_a_transcript_or_refused(body: bytes, clip_ms: float) -> None:
-    with deliberate("answers of recognisers"):
-        found = read_transcription(body, clip_ms, "en", wants_words=True)
-        assert 0 <= found.confidence <= 1
-        assert all(0 <= word.start_ms <= word.end_ms <= clip_ms for word in found.words)
-        assert all(0 <= word.probability <= 1 for word in found.words)
-        found.text.encode()
+    for piece in cut(body):
+        with deliberate("answers of recognisers"):
+            found = read_transcription(piece, clip_ms, "en", wants_words=True)
+            assert 0 <= found.confidence <= 1
+            assert all(0 <= word.start_ms <= word.end_ms <= clip_ms for word in found.words)
+            assert all(0 <= word.probability <= 1 for word in found.words)
+            found.text.encode()
 
 
 @given(answers)
 def test_any_answer_of_a_language_model_is_a_text_or_refused(body: bytes) -> None:
-    with deliberate("answers of language models"):
-        assert read_completion(body).encode()
+    for piece in cut(body):
+        with deliberate("answers of language models"):
+            assert read_completion(piece).encode()
 
 
 @given(answers)
 def test_any_error_of_a_remote_server_can_be_told(body: bytes) -> None:
-    with deliberate("errors of remote servers"):
-        assert read_error(body).isprintable()
+    for piece in cut(body):
+        with deliberate("errors of remote servers"):
+            assert read_error(piece).isprintable()
 
 
 @given(st.text(max_size=200))
