@@ -265,6 +265,10 @@ class _Layers:
         except RecursionError:
             self._problem(origin, "nested too deeply; expected rooms with keys")
             return
+        except (ValueError, OverflowError) as exc:
+            # The library's own slips: an escape beyond Unicode, a version of thousands of digits.
+            self._problem(origin, f"not YAML: {exc}")
+            return
         for room, where, node in self._entries(root, "", origin):
             if room not in room_titles():
                 self._known(room, where)

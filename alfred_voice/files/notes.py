@@ -7,6 +7,7 @@ A line that was not written to its end does not count, nor what comes after it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -107,10 +108,14 @@ def _read(path: Path, about: Mapping[str, Any]) -> tuple[list[Segment], str]:
                 fields = _fields(line)
                 if fields["type"] != SEGMENT:
                     break
-                segments.append(Segment.of_fields(fields))
+                segment = Segment.of_fields(fields)
+                # What ends before the last segment's end is not recognised again: it must be a time, and go on.
+                if not max(segment.start_ms, segments[-1].end_ms if segments else 0.0) <= segment.end_ms < math.inf:
+                    break
+                segments.append(segment)
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # What was read up to here counts.
         return segments, "" if segments else "notes that cannot be read"
     return segments, ""

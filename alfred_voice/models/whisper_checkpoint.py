@@ -8,7 +8,9 @@ call nothing but the three functions that checkpoints need, so that a stranger's
 from __future__ import annotations
 
 import collections
+import io
 import pickle
+import pickletools
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -29,6 +31,8 @@ _STORAGES = {"FloatStorage": "<f4", "HalfStorage": "<f2", "DoubleStorage": "<f8"
 """How the numbers of each kind of storage lie in their file."""
 _LARGEST_BYTES = 16 << 30
 """Of all tensors of a file; the largest that is published has 3 GB."""
+_NOTING = ("PUT", "BINPUT", "LONG_BINPUT")
+"""Instructions of a pickle that name the place of a thing that is used again."""
 _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, EOFError, OSError, LookupError, ValueError, TypeError),
     *(AttributeError, ArithmeticError, RuntimeError, MemoryError),
@@ -124,8 +128,16 @@ def _load(archive: zipfile.ZipFile) -> Any:
     total = sum(entry.file_size for entry in archive.infolist())
     if total > _LARGEST_BYTES:
         raise ValueError(f"{total} bytes of tensors are more than any Whisper has")
-    with archive.open(pickled) as stream:
-        return _TensorUnpickler(stream, archive, folder).load()
+    instructions = archive.read(pickled)
+    _check_memo(instructions)
+    return _TensorUnpickler(io.BytesIO(instructions), archive, folder).load()
+
+
+def _check_memo(instructions: bytes) -> None:
+    """Refuse a pickle that notes things in places far away: room is made for all places up to there."""
+    for opcode, argument, _ in pickletools.genops(instructions):
+        if opcode.name in _NOTING and (argument or 0) > len(instructions):
+            raise pickle.UnpicklingError(f"it notes something in place {argument}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +187,9 @@ def _widened(raw: NDArray[Any]) -> Float32:
 
 def _tensor(storage: Float32, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Float32:
     """A tensor out of its storage."""
+    if storage.ndim != 1:
+        # A tensor in a storage's place may be long without having numbers.
+        raise TypeError("a tensor is made of a tensor")
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if offset < 0 or min(stride, default=0) < 0 or last >= len(storage):
         raise ValueError("a tensor reaches past its numbers")

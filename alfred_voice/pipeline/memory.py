@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from contextlib import suppress
 
 import psutil
 
@@ -22,10 +23,13 @@ class Memory:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
+        self._last_mb = 0.0
 
     def resident_mb(self) -> float:
-        """Resident memory now."""
-        return float(self._process.memory_info().rss) / MEGABYTE
+        """Resident memory now; what it was last while the process has no descriptor left to look with."""
+        with suppress(OSError):
+            self._last_mb = float(self._process.memory_info().rss) / MEGABYTE
+        return self._last_mb
 
     def collect(self) -> int:
         """Run a full garbage collection; returns how many objects were freed."""

@@ -12,6 +12,7 @@ from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.server.access import Access
 from alfred_voice.server.admission import Admission
 from alfred_voice.server.entrance import Entrance, Site, note_arrival
+from alfred_voice.server.form import ignore_warnings
 from alfred_voice.server.headers import harden
 from alfred_voice.server.http import HttpRoutes
 from alfred_voice.server.monitor import Feed, MonitorRoutes, produce
@@ -135,6 +136,7 @@ class Server:
         Raises:
             OSError: the address cannot be had.
         """
+        ignore_warnings()
         await self._runner.setup()
         try:
             address = (

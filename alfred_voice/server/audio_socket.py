@@ -12,16 +12,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
+from alfred_voice.server.frame_check import FrameCheck
 from alfred_voice.server.lingering import LingeringSocket
 
 
 _READ_AHEAD_BYTES = 65_536
 """What waits before the library stops reading from the network."""
+_LAST_CLOSE_CODE = 4999
+"""RFC 6455, section 7.4.2; the library lets any through from 3000 on."""
+
+
+def _may_be_sent(close_code: int) -> bool:
+    """Of those that the library lets through; 0 stands for a close without a code."""
+    return close_code != WSCloseCode.ABNORMAL_CLOSURE and close_code <= _LAST_CLOSE_CODE
 
 
 class AudioQueue(WebSocketDataQueue):
@@ -34,6 +42,9 @@ class AudioQueue(WebSocketDataQueue):
         """Take a message from the parser."""
         sink = self.sink
         if sink is not None and data[0] is WSMsgType.BINARY and not self._buffer and sink(data[1]):
+            return
+        if data[0] is WSMsgType.CLOSE and not _may_be_sent(data[1]):
+            self.set_exception(WebSocketError(WSCloseCode.PROTOCOL_ERROR, f"Invalid close code: {data[1]}"))
             return
         super().feed_data(data, size)
 
@@ -59,7 +70,8 @@ class AudioSocket(LingeringSocket):
         self._reset_heartbeat()
         self._reader = AudioQueue(request.protocol, _READ_AHEAD_BYTES, loop=asyncio.get_running_loop())
         self._parser = WebSocketReader(self._reader, self._max_msg_size, compress=False, decode_text=True)
-        request.protocol.set_parser(self._parser, data_received_cb=self._note_data)
+        check = FrameCheck(self._parser, self._reader)
+        request.protocol.set_parser(cast("WebSocketReader", check), data_received_cb=self._note_data)
         request.protocol.keep_alive(False)
 
     def _note_data(self) -> None:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
-from aiohttp import BodyPartReader, ClientPayloadError, web
+from aiohttp import (
+    BadContentDispositionHeader,
+    BadContentDispositionParam,
+    BodyPartReader,
+    ClientPayloadError,
+    web,
+)
 from aiohttp.http_exceptions import HttpProcessingError
 
 from alfred_voice.errors import EmptyAudio, InvalidSettings, MalformedMessage, MessageTooLarge
@@ -32,6 +39,15 @@ class Upload:
     sample_rate: int | None = None
     encoding: str | None = None
     channels: int | None = None
+
+
+def ignore_warnings() -> None:
+    """Have the library not warn of wrong headers in forms, for the process.
+
+    Python keeps a note of each warning's text for ever, and the text is the client's.
+    """
+    for category in (BadContentDispositionHeader, BadContentDispositionParam):
+        warnings.filterwarnings("ignore", category=category)
 
 
 async def read_upload(request: web.Request, max_bytes: int) -> Upload:

@@ -25,6 +25,8 @@ _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+")  # what may stand after "Bearer" (RFC 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FIELDS = ("key", "sha256", "admin", "max_sessions", "requests_per_minute")
 _MOST = 1_000_000_000
+_LONGEST_LINE = 4096
+"""A name of thousands of dotted parts would take the reader memory by the square of their number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +99,7 @@ def read_keys_file(text: str, origin: str) -> tuple[ApiKey, ...]:
     Raises:
         ConfigError: naming everything that is wrong with it, and no key.
     """
-    try:
-        tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        # The library's sentence ends with the place, and quotes at most the one character that it stumbled over.
-        raise ConfigError(f"{origin}: not TOML: {error}") from None
+    tree = _read_toml(text, origin)
     problems = [f"{name}: unknown; expected [keys.NAME]" for name in tree if name != "keys"]
     tables = tree.get("keys", {})
     if not isinstance(tables, Mapping) or not tables:
@@ -111,6 +109,18 @@ def read_keys_file(text: str, origin: str) -> tuple[ApiKey, ...]:
     if problems:
         raise ConfigError(_report(origin, problems))
     return tuple(keys)
+
+
+def _read_toml(text: str, origin: str) -> dict[str, Any]:
+    if any(len(line) > _LONGEST_LINE for line in text.splitlines()):
+        raise ConfigError(f"{origin}: expected lines of at most {_LONGEST_LINE} characters")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # The library's sentence ends with the place, and quotes at most the one character that it stumbled over.
+        raise ConfigError(f"{origin}: not TOML: {error}") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{origin}: not TOML that can be read: nested too deeply, or a number too long") from None
 
 
 def read_keys_variable(text: str) -> tuple[ApiKey, ...]:

@@ -80,7 +80,8 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
         "type": "about:blank",  # RFC 9457, section 4.2.1: the title is then the status's own
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        # Names in a client's form may hold halves of characters, which JSON cannot have.
+        "detail": detail.encode(errors="replace").decode(),
         "code": code,
     }
     return web.Response(

@@ -60,6 +60,9 @@ class WebSocketRoutes:
         """Upgrade, and serve the client until one of the two closes."""
         if not is_websocket(request):
             raise web.HTTPUpgradeRequired(headers={hdrs.UPGRADE: "websocket"}, text="expected a WebSocket handshake")
+        if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
+            # The library answers any other wrong key itself.
+            raise MalformedMessage("Sec-WebSocket-Key: expected 16 bytes in base64")
         mode = _offered_mode(request)
         defaults = _defaults(request)
         owner = owner_of(request)
