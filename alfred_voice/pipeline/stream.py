@@ -228,6 +228,7 @@ class Stream:
     def detach(self) -> None:
         """The connection is lost, and may come back: nobody hears the daemon's speech, and everything else waits."""
         self._voice.cancel()
+        self._account.note_detached()
         self.detached_at = self._clock.now()
 
     def attach(self) -> None:
@@ -384,17 +385,18 @@ class Stream:
         """Drop the oldest waiting frames but ``keep``, while nobody speaks in them; the client is told."""
         if not self.ended and self._inbox.frames > keep:
             now = self._clock.now()
-            self._tell_of_loss(shedding.drop_quiet(self._inbox, self.session, keep, now, in_pauses=in_pauses))
+            news = shedding.drop_quiet(self._inbox, self.session, keep, now, in_pauses=in_pauses)
+            self._tell_of_loss(news, "load")
 
     def drop_oldest(self, frames: int) -> None:
         """Drop the oldest waiting frames, whatever is in them; the client is told."""
         if not self.ended:
-            self._tell_of_loss(shedding.drop_oldest(self._inbox, self.session, frames, self._clock.now()))
+            self._tell_of_loss(shedding.drop_oldest(self._inbox, self.session, frames, self._clock.now()), "lost")
 
-    def _tell_of_loss(self, news: WarningRaised | None) -> None:
+    def _tell_of_loss(self, news: WarningRaised | None, reason: str) -> None:
         if news is None:
             return
-        self._account.note_dropped(self.session.stats.frames_dropped)
+        self._account.note_dropped(self.session.stats.frames_dropped, reason)
         self.tell(news)
         self._wake(self)
 

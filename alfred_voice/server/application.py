@@ -18,6 +18,7 @@ from alfred_voice.server.monitor import Feed, MonitorRoutes, produce
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.problems import problem_documents
 from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
+from alfred_voice.server.request_timer import RequestTimer
 from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security import Security
 from alfred_voice.server.uploads import Uploads
@@ -46,8 +47,9 @@ def make_application(
     """All routes over one coordinator; with a worker for recordings the one that takes them, too."""
     security = security or Security()
     access = Access(security.options, security.keys, options.host, security.clock, coordinator.metrics)
+    timer = RequestTimer(coordinator.metrics, security.clock)
     application = web.Application(
-        middlewares=[note_arrival, problem_documents, access.guard],
+        middlewares=[timer.time, note_arrival, problem_documents, access.guard],
         # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
         client_max_size=options.max_message_bytes,
     )
@@ -69,7 +71,7 @@ def make_application(
     ):
         application.router.add_routes(room.routes())
     if recording_worker is not None:
-        recordings = RecordingRoutes(recording_worker, options)
+        recordings = RecordingRoutes(recording_worker, options, coordinator.metrics)
         application.router.add_routes(recordings.routes())
         application.on_shutdown.append(recordings.close)
     application.on_response_prepare.extend((harden, access.share))

@@ -19,6 +19,7 @@ from alfred_voice.server.credentials import offered_protocols
 from alfred_voice.server.opening import Opening
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.rates import Pace
+from alfred_voice.server.request_timer import close_code_of
 from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security_options import SecurityOptions
 from alfred_voice.server.wire import Mode, shorten
@@ -83,7 +84,9 @@ class WebSocketRoutes:
             try:
                 await connection.run(self._coordinator.options.sessions.idle_timeout_s)
             except Exception:  # noqa: BLE001  the connection's top
-                _log.exception("connection_failed")
+                _log.exception("connection_failed", extra=connection.fields)
+            finally:
+                self._coordinator.metrics.door.closed.labels(close_code_of(socket.close_code)).inc()
         return socket
 
     def _pace(self) -> Pace:
