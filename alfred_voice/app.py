@@ -17,6 +17,7 @@ from alfred_voice import __version__
 from alfred_voice.clock import Clock, SystemClock
 from alfred_voice.config import Config
 from alfred_voice.errors import ConfigError, ModelError
+from alfred_voice.log import unwritten
 from alfred_voice.models.engine import STT_LANE_PREFIX, Engines, TtsEngine, TurnEngine, VadEngine
 from alfred_voice.models.store import Store, models_folder
 from alfred_voice.recognisers import build_more_stt, build_stt, chosen
@@ -178,7 +179,9 @@ def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock
         tts=config.tts,
         session=SessionOptions(config.vad, config.stt, config.turn, config.interruption),
     )
-    return Coordinator(load_engines, options, clock, Metrics(__version__))
+    coordinator = Coordinator(load_engines, options, clock, Metrics(__version__))
+    coordinator.watch_log(unwritten)
+    return coordinator
 
 
 def serve(

@@ -140,6 +140,11 @@ def _open_file(name: str, options: LogOptions) -> _FileHandler:
         raise ConfigError(f"log.file: expected a file that can be written, got {name}: {reason}") from exc
 
 
+def unwritten() -> int:
+    """Records that could not be written since the process's logging was set up; 0 where it is not."""
+    return sum(handler.failures for handler in logging.getLogger().handlers if isinstance(handler, _Careful))
+
+
 class TextFormatter(logging.Formatter):
     """``2026-01-31 12:00:00.000 INFO    session_started session=abc``, in local time; a traceback follows below."""
 

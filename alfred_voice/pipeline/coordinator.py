@@ -13,6 +13,7 @@ from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Ove
 from alfred_voice.events import ResumeOffer, SessionStarted
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
+from alfred_voice.pipeline.alerts import AlertChange
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.health import status_of
 from alfred_voice.pipeline.memory import MEGABYTE
@@ -98,7 +99,7 @@ class Coordinator:
             cache, options.tts, self._clock, LaneMetrics("tts", self.metrics),
             options.pipeline.engine_timeout_s, engines.builders.get("tts"),
         )  # fmt: skip
-        self._upkeep.watch(self._dispatch, self._synthesiser.clear_cache)
+        self._upkeep.watch(self._dispatch, self._synthesiser.clear_cache, lambda: self._engine_states)
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._upkeep.run(), name="upkeep"),
@@ -260,6 +261,14 @@ class Coordinator:
         return self._ready_synthesiser.sample_rate
 
     # State
+
+    def on_alert(self, listener: Callable[[AlertChange], None] | None) -> None:
+        """Tell ``listener`` of each alert that is raised or cleared from now on; it must not wait. None for nobody."""
+        self._upkeep.on_alert = listener
+
+    def watch_log(self, failures: Callable[[], int]) -> None:
+        """Raise an alert when log records cannot be written; ``failures`` says how many could not be up to now."""
+        self._upkeep.log_failures = failures
 
     def status(self) -> dict[str, Any]:
         """The body of ``GET /pipeline/status``."""

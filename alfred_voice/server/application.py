@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from alfred_voice import __version__
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.server.access import Access
 from alfred_voice.server.admission import Admission
@@ -22,6 +24,7 @@ from alfred_voice.server.request_timer import RequestTimer
 from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security import Security
 from alfred_voice.server.uploads import Uploads
+from alfred_voice.server.webhook import Sender, Webhook, end
 from alfred_voice.server.websocket import WebSocketRoutes
 
 
@@ -77,7 +80,7 @@ def make_application(
     application.on_response_prepare.extend((harden, access.share))
     application.on_shutdown.append(_end_feed)
     application.on_shutdown.append(_end_resumption)
-    application.cleanup_ctx.extend((_run_feed, _watch_certificate))
+    application.cleanup_ctx.extend((_run_feed, _watch_certificate, _run_webhook))
     return application
 
 
@@ -99,6 +102,22 @@ async def _watch_certificate(application: web.Application) -> AsyncIterator[None
     yield
     watching.cancel()
     await asyncio.wait((watching,))
+
+
+async def _run_webhook(application: web.Application) -> AsyncIterator[None]:
+    coordinator = application[COORDINATOR]
+    alerts = coordinator.options.alerts
+    if alerts.webhook_url is None:
+        yield
+        return
+    sender = Sender(socket.gethostname(), __version__)
+    clock = application[SECURITY].clock
+    webhook = Webhook(alerts.webhook_url, alerts.webhook_timeout_s, sender, clock, coordinator.metrics)
+    task = asyncio.create_task(webhook.run(), name="webhook")
+    coordinator.on_alert(webhook.notify)
+    yield
+    coordinator.on_alert(None)
+    await end(webhook, task)
 
 
 async def _end_feed(application: web.Application) -> None:

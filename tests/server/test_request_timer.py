@@ -19,7 +19,7 @@ Read = Callable[[ClientWebSocketResponse], Awaitable[list[dict[str, Any]]]]
 
 KNOWN_LABELS = {
     "lane": {"vad", "stt", "turn", "tts"},
-    "engine": {"scripted"},
+    "engine": {"scripted", "moonshine"},  # the second is what the configuration calls the first here
     "transport": {"websocket", "http"},
     "fate": {"processed", "dropped"},
     "direction": {"in", "out"},
