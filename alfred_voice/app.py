@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from alfred_voice.files.detect import RecordingVad
     from alfred_voice.models.post_processing import PostProcessor
     from alfred_voice.pipeline.coordinator import Coordinator
+    from alfred_voice.pipeline.otel import OtelTracing
     from alfred_voice.server.recordings import RecordingWorker
     from alfred_voice.server.security import Security
 
@@ -184,6 +185,19 @@ def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock
     return coordinator
 
 
+def open_tracing(config: Config) -> OtelTracing | None:
+    """What takes the spans of turns; None where none are wanted.
+
+    Raises:
+        ConfigError: the packages for it are not installed.
+    """
+    if not config.tracing.enabled:
+        return None
+    from alfred_voice.pipeline.otel import OtelTracing
+
+    return OtelTracing(config.tracing, __version__, SystemClock())
+
+
 def serve(
     config: Config,
     on_ready: Callable[[str], None],
@@ -225,7 +239,9 @@ async def _serve(
     from alfred_voice.server.application import Server, make_application
 
     store = open_store(config)
+    tracing = open_tracing(config)
     coordinator = build_coordinator(config, lambda: load_engines(config, store), SystemClock())
+    coordinator.tracing = tracing
     server = Server(make_application(coordinator, config.server, _recording_worker(config), security))
     stop = asyncio.Event()
     _stop_on_signals(stop)
@@ -248,6 +264,8 @@ async def _serve(
         await server.stop_accepting()
         await server.close()
         await coordinator.close()
+        if tracing is not None:
+            tracing.close()
     log.info("stopped")
     return EXIT_OK
 

@@ -33,8 +33,9 @@ BYTES_PER_MB = 1024 * 1024
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _JSON_FIELDS = frozenset({"time", "level", "event", "logger", "exception"})
 _PLAIN_VALUE = re.compile(r"[\w.:/@%+,*~-]+")
+# OpenTelemetry logs each failure, and we tell of the first (pipeline/otel).
 # A handshake's warnings repeat what the client offered as sub-protocols, and a key may be among that.
-_LEAST = {"aiohttp.access": logging.WARNING, "aiohttp.websocket": logging.ERROR}
+_LEAST = {"aiohttp.access": logging.WARNING, "aiohttp.websocket": logging.ERROR, "opentelemetry": logging.CRITICAL}
 _DEEPEST = 8  # levels of a nested field that are still told apart
 
 

@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Overloaded
-from alfred_voice.events import ResumeOffer, SessionStarted
+from alfred_voice.events import Event, ResumeOffer, SessionStarted
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.pipeline.alerts import AlertChange
@@ -24,6 +24,7 @@ from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import FRAME_MS, Stream, StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
+from alfred_voice.pipeline.turn_trace import RemoteParent, Span, TurnTrace
 from alfred_voice.pipeline.upkeep import Upkeep
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.session.playout import Playout
@@ -41,6 +42,14 @@ class Phase(Enum):
     READY = "ready"
     DRAINING = "draining"
     FAILED = "failed"
+
+
+class Tracing(Protocol):
+    """Where spans of turns go."""
+
+    def export(self, span: Span, session_id: str, parent: RemoteParent | None) -> None:
+        """Take a turn; must not wait."""
+        ...
 
 
 class Coordinator:
@@ -68,6 +77,8 @@ class Coordinator:
         self._synthesiser: Synthesiser | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failure = ""
+        self.tracing: Tracing | None = None
+        """Takes the spans of turns; None where they are not traced."""
 
     # Life
 
@@ -160,6 +171,7 @@ class Coordinator:
         first_seq: int = 0,
         resume: ResumeOffer | None = None,
         owner: Owner = NOBODY,
+        parent: RemoteParent | None = None,
     ) -> Stream:
         """Open a session; its first event is ``sessionStarted``.
 
@@ -170,6 +182,7 @@ class Coordinator:
             first_seq: the number of its first event, when errors were told before the session was there.
             resume: told to a client that may come back.
             owner: whose it is; sessions are counted by that.
+            parent: the client's own span, for traces.
 
         Raises:
             Overloaded: not now.
@@ -183,7 +196,7 @@ class Coordinator:
         except AlfredVoiceError as error:
             self.metrics.refused.labels(error.code).inc()
             raise
-        stream = self._make_stream(settings, transport, first_seq)
+        stream = self._make_stream(settings, transport, first_seq, parent)
         self.roster.add(stream, owner)
         self.metrics.sessions_active.labels(transport).inc()
         self._upkeep.degradation.apply(stream)
@@ -203,7 +216,22 @@ class Coordinator:
         if settings.engine is not None and settings.engine not in known:
             raise InvalidSettings(f"engine: expected one of {', '.join(known)}, got {settings.engine[:64]!r}")
 
-    def _make_stream(self, settings: SessionSettings, transport: str, first_seq: int) -> Stream:
+    def _trace_of(self, settings: SessionSettings, parent: RemoteParent | None) -> Callable[[Event], None] | None:
+        """What makes spans of a session's events."""
+        tracing = self.tracing
+        if tracing is None:
+            return None
+        turns = TurnTrace(has_turns=settings.turns)
+
+        def note(event: Event) -> None:
+            for span in turns.note(event, self._clock.now()):
+                tracing.export(span, settings.session_id, parent)
+
+        return note
+
+    def _make_stream(
+        self, settings: SessionSettings, transport: str, first_seq: int, parent: RemoteParent | None
+    ) -> Stream:
         dispatch, synthesiser, options = self._ready_dispatch, self._ready_synthesiser, self.options
         session = Session(settings, options.session, Playout(options.tts.lead_ms))
         retained = options.sessions.resume_events if settings.resumable else 0
@@ -220,6 +248,7 @@ class Coordinator:
                 wake=dispatch.wake,
                 transport=transport,
                 queue_frames=options.pipeline.queue_frames,
+                trace=self._trace_of(settings, parent),
             )
         )
 

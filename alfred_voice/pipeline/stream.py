@@ -54,15 +54,17 @@ class StreamParts:
     """Asks for :meth:`Stream.advance` to be called soon."""
     transport: str
     queue_frames: int
+    trace: Callable[[Event], None] | None = None
+    """Is told of every event, where turns are traced."""
 
 
 class Stream:
     """One session, from its opening to the moment when all its events have been taken."""
 
     __slots__ = (
-        "_account", "_allowance", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_voice",
-        "_waiters", "_wake", "audio_bytes", "detached_at", "end_reason", "last_active", "last_audio", "opened_at",
-        "row", "session", "session_id", "settings", "stopped_at", "transport",
+        "_account", "_allowance", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_trace",
+        "_voice", "_waiters", "_wake", "audio_bytes", "detached_at", "end_reason", "last_active", "last_audio",
+        "opened_at", "row", "session", "session_id", "settings", "stopped_at", "transport",
     )  # fmt: skip
 
     def __init__(self, parts: StreamParts) -> None:
@@ -77,6 +79,7 @@ class Stream:
         self._clock = parts.clock
         self._now = parts.clock.now
         self._wake = parts.wake
+        self._trace = parts.trace
         self._inbox = Inbox(parts.queue_frames)
         self._decisions: dict[tuple[type, int], TranscribeRequest | JudgeRequest] = {}
         self._changed = asyncio.Event()
@@ -460,6 +463,8 @@ class Stream:
         session = self.session
         for event in session.take_events():
             self._account.note(event)
+            if self._trace is not None:
+                self._trace(event)
             self._outbox.put(event)
             if isinstance(event, SessionFinished):
                 self.end_reason = self.end_reason or event.reason

@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 
 from alfred_voice.errors import MalformedMessage
 from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.turn_trace import parse_traceparent
 from alfred_voice.server import wire
 from alfred_voice.server.access import is_websocket, owner_of
 from alfred_voice.server.admission import Admission
@@ -78,7 +79,8 @@ class WebSocketRoutes:
         if transport is None:
             return socket  # gone between its request and our answer
         resumption = self._resumption
-        opening = Opening(self._coordinator, resumption, mode, defaults, self._options.max_message_bytes, owner)
+        parent = parse_traceparent(request.headers.get("traceparent"))
+        opening = Opening(self._coordinator, resumption, mode, defaults, self._options.max_message_bytes, owner, parent)
         connection = Connection(socket, transport, mode, opening, resumption, self._pace())
         with self._admission.entered(connection, owner):
             try:
