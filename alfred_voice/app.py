@@ -17,6 +17,7 @@ from alfred_voice import __version__
 from alfred_voice.clock import Clock, SystemClock
 from alfred_voice.config import DEFAULT_ORIGIN, Config, Loaded, reference
 from alfred_voice.errors import ConfigError, ModelError
+from alfred_voice.log import unwritten
 from alfred_voice.models.engine import STT_LANE_PREFIX, Engines, TtsEngine, TurnEngine, VadEngine
 from alfred_voice.models.store import Store, models_folder
 from alfred_voice.recognisers import build_more_stt, build_stt, check_stt, chosen, device_warning
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from alfred_voice.models.post_processing import PostProcessor
     from alfred_voice.pipeline.coordinator import Coordinator
     from alfred_voice.pipeline.options import CoordinatorOptions
+    from alfred_voice.pipeline.otel import OtelTracing
     from alfred_voice.server.recordings import RecordingWorker
     from alfred_voice.server.security import Security
 
@@ -183,7 +185,9 @@ def build_coordinator(config: Config, load_engines: Callable[[], Engines], clock
     from alfred_voice.pipeline.coordinator import Coordinator
     from alfred_voice.pipeline.metrics import Metrics
 
-    return Coordinator(load_engines, coordinator_options(config), clock, Metrics(__version__))
+    coordinator = Coordinator(load_engines, coordinator_options(config), clock, Metrics(__version__))
+    coordinator.watch_log(unwritten)
+    return coordinator
 
 
 def coordinator_options(config: Config) -> CoordinatorOptions:
@@ -201,6 +205,19 @@ def coordinator_options(config: Config) -> CoordinatorOptions:
         recording=config.recording,
         session=SessionOptions(config.vad, config.stt, config.turn, config.interruption),
     )
+
+
+def open_tracing(config: Config) -> OtelTracing | None:
+    """What takes the spans of turns; None where none are wanted.
+
+    Raises:
+        ConfigError: the packages for it are not installed.
+    """
+    if not config.tracing.enabled:
+        return None
+    from alfred_voice.pipeline.otel import OtelTracing
+
+    return OtelTracing(config.tracing, __version__, SystemClock())
 
 
 def serve(
@@ -287,7 +304,9 @@ async def _serve(
     from alfred_voice.server.application import Server, make_application, open_settings
 
     store, clock = open_store(config), SystemClock()
+    tracing = open_tracing(config)
     coordinator = build_coordinator(config, lambda: load_engines(config, store), clock)
+    coordinator.tracing = tracing
     application = make_application(coordinator, config.server, _recording_worker(config), security)
     running = RunningDaemon(coordinator, application, store, sources.set_log_level)
     live = LiveConfig(sources.loaded, sources.reread, running, clock)
@@ -318,6 +337,8 @@ async def _serve(
         await server.stop_accepting()
         await server.close()
         await coordinator.close()
+        if tracing is not None:
+            tracing.close()
     log.info("stopped")
     return EXIT_OK
 

@@ -34,6 +34,7 @@ from alfred_voice.pipeline.options import (
     SessionsOptions,
     TtsOptions,
 )
+from alfred_voice.pipeline.tracing_options import TracingOptions
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.security_options import SecurityOptions
 from alfred_voice.session.options import InterruptionOptions, SttOptions, TurnOptions, VadOptions
@@ -75,6 +76,7 @@ class Config:
     interruption: InterruptionOptions = field(default_factory=InterruptionOptions)
     recording: RecordingOptions = field(default_factory=RecordingOptions)
     log: LogOptions = field(default_factory=LogOptions)
+    tracing: TracingOptions = field(default_factory=TracingOptions)
     models: ModelsOptions = field(default_factory=ModelsOptions)
     whisper: WhisperOptions = field(default_factory=WhisperOptions)
     openai: OpenAiOptions = field(default_factory=OpenAiOptions)

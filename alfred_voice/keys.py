@@ -25,6 +25,10 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 _NOTHING = frozenset({"", "null", "none", "~"})
 _NAMES = {bool: "true or false", int: "whole number", float: "number", str: "text"}
 _SHOWN_CHARACTERS = 80
+SECRET = {"secret": True}
+"""For the ``extra`` of an option's ``Meta``: see :attr:`Key.is_secret`."""
+HIDDEN = "(secret)"
+"""Stands for a secret; no secret option takes it for a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Key:
     annotation: Any = field(repr=False)
     """The type with its limits and without None, as msgspec takes it."""
     is_optional: bool = field(repr=False)
+    is_secret: bool = False
+    """Its value is shown nowhere: not by commands, not in answers, messages or logs."""
 
     @property
     def path(self) -> str:
@@ -107,10 +113,17 @@ class Key:
         try:
             value = msgspec.convert(text, self.annotation, strict=False)
         except msgspec.ValidationError:
-            raise ValueError(shown(text)) from None
+            raise ValueError(self._quoted(text)) from None
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(shown(text))
         return value
+
+    def _quoted(self, text: str) -> str:
+        return "a value that is not shown" if self.is_secret else shown(text)
+
+    def presentable(self, value: Any) -> Any:
+        """The value as people may see it; a secret that is set comes out as a word that is none."""
+        return HIDDEN if self.is_secret and value else value
 
 
 def keys_of(tree: Any) -> list[Key]:
@@ -152,6 +165,7 @@ def _key(room: str, name: str, hint: Any, options: Any) -> Key:
         description=next((meta.description for meta in metas if meta.description), ""),
         annotation=Annotated[bare, limits] if _limits(limits) else bare,
         is_optional=is_optional,
+        is_secret=any((meta.extra or {}).get("secret") for meta in metas),
     )
 
 

@@ -97,15 +97,16 @@ class LiveConfig:
         self._reread = reread
         self._daemon = daemon
         self._clock = clock
-        self._paths = tuple(key.path for key in config.reference())
+        self._keys = {key.path: key for key in config.reference()}
+        self._paths = tuple(self._keys)
         self._swap: asyncio.Task[None] | None = None
         self._state: SwapState | None = None
 
     def describe(self) -> dict[str, Any]:
-        """The body of ``GET /config``. There is no key that holds a secret: they name files and variables."""
+        """The body of ``GET /config``; a secret that is set is not shown."""
         keys = {
             path: {
-                "value": self._loaded.value(path),
+                "value": self._keys[path].presentable(self._loaded.value(path)),
                 "origin": self._loaded.origins[path],
                 "applies_to": reach_of(path).value,
             }
@@ -182,7 +183,8 @@ class LiveConfig:
         reach = reach_of(path)
         if reach is Reach.MODEL:
             reach = Reach.NOW  # for those who speak as well: they go on with the new model
-        return {"from": self._loaded.value(path), "to": wanted.value(path), "applies_to": reach.value}
+        show = self._keys[path].presentable
+        return {"from": show(self._loaded.value(path)), "to": show(wanted.value(path)), "applies_to": reach.value}
 
     def _check(self, wanted: Loaded, differing: list[str]) -> tuple[str, ...]:
         """What one key alone cannot tell; returns the lanes that need another engine."""
@@ -205,7 +207,8 @@ class LiveConfig:
         before, self._loaded = self._loaded, wanted
         self._daemon.apply(wanted.config)
         for path in differing:
-            news = {"key": path, "old": before.value(path), "new": wanted.value(path), "origin": wanted.origins[path]}
+            show, origin = self._keys[path].presentable, wanted.origins[path]
+            news = {"key": path, "old": show(before.value(path)), "new": show(wanted.value(path)), "origin": origin}
             log.info("setting_changed", extra=news)
 
     # Models

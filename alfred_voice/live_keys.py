@@ -41,6 +41,8 @@ _KEYS = {
     "pipeline.frame_target_ms": Reach.NOW,
     "pipeline.stt_max_batch": Reach.NOW,
     "pipeline.engine_timeout_s": Reach.NOW,
+    "alerts.webhook_url": Reach.RESTART,
+    "alerts.webhook_timeout_s": Reach.RESTART,
     "vad.engine": Reach.RESTART,
     "stt.engine": Reach.MODEL,
     "stt.final_model": Reach.MODEL,

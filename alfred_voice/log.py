@@ -33,8 +33,9 @@ BYTES_PER_MB = 1024 * 1024
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _JSON_FIELDS = frozenset({"time", "level", "event", "logger", "exception"})
 _PLAIN_VALUE = re.compile(r"[\w.:/@%+,*~-]+")
+# OpenTelemetry logs each failure, and we tell of the first (pipeline/otel).
 # A handshake's warnings repeat what the client offered as sub-protocols, and a key may be among that.
-_LEAST = {"aiohttp.access": logging.WARNING, "aiohttp.websocket": logging.ERROR}
+_LEAST = {"aiohttp.access": logging.WARNING, "aiohttp.websocket": logging.ERROR, "opentelemetry": logging.CRITICAL}
 _DEEPEST = 8  # levels of a nested field that are still told apart
 
 
@@ -145,6 +146,11 @@ def _open_file(name: str, options: LogOptions) -> _FileHandler:
     except (OSError, RuntimeError) as exc:  # RuntimeError: the home folder of ~ is not known
         reason = getattr(exc, "strerror", None) or exc
         raise ConfigError(f"log.file: expected a file that can be written, got {name}: {reason}") from exc
+
+
+def unwritten() -> int:
+    """Records that could not be written since the process's logging was set up; 0 where it is not."""
+    return sum(handler.failures for handler in logging.getLogger().handlers if isinstance(handler, _Careful))
 
 
 class TextFormatter(logging.Formatter):

@@ -39,6 +39,7 @@ ALLOWED_IN: Mapping[str, tuple[str, ...]] = {
     "urllib.request": ("models.fetch",),
     "subprocess": ("models.fetch", "models.devices", "bench"),
     "matplotlib": ("bench.plot",),
+    "opentelemetry": ("pipeline.otel",),
 }
 """Module from outside -> the rooms and files that may import it."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from alfred_voice.errors import ConfigError
-from alfred_voice.log import Logging, LogOptions, configure
+from alfred_voice.log import Logging, LogOptions, configure, unwritten
 
 
 needs_full_device = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -90,8 +90,10 @@ def test_a_file_that_cannot_be_rotated_is_written_on(tmp_path: Path, capsys: pyt
         for number in range(15):
             log.info("filler", extra={"number": number, "filler": "x" * 100_000})
 
+        assert unwritten() == running.failures
     assert len(path.read_text().splitlines()) == 15
     assert running.failures > 0
+    assert unwritten() == 0, "there is no logging any more"
     assert capsys.readouterr().err.count("could not be written") == 1
 
 

@@ -66,10 +66,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def show_yaml(loaded: Loaded, changed_only: bool = False) -> str:
-    """The tree as a YAML file that gives the same configuration, each value with its origin as a comment."""
+    """The tree as a YAML file that gives the same configuration but for secrets, each value with its origin."""
     lines = []
     for room, keys in _shown_rooms(loaded, changed_only):
-        entries = [(f"  {key.name}: {as_yaml(loaded.value(key.path))}", loaded.origins[key.path]) for key in keys]
+        entries = [
+            (f"  {key.name}: {as_yaml(key.presentable(loaded.value(key.path)))}", loaded.origins[key.path])
+            for key in keys
+        ]
         width = max(len(entry) for entry, _ in entries)
         lines += [f"{room}:", *(f"{entry:<{width}}  # {origin}" for entry, origin in entries)]
     return "\n".join(lines or ["# nothing is set: every value is the default"]) + "\n"
@@ -78,7 +81,7 @@ def show_yaml(loaded: Loaded, changed_only: bool = False) -> str:
 def show_json(loaded: Loaded, changed_only: bool = False) -> str:
     """An object with ``config``, the tree, and ``origins``, from ``room.key`` to the layer that set it."""
     rooms = [(room, list(keys)) for room, keys in _shown_rooms(loaded, changed_only)]
-    config = {room: {key.name: loaded.value(key.path) for key in keys} for room, keys in rooms}
+    config = {room: {key.name: key.presentable(loaded.value(key.path)) for key in keys} for room, keys in rooms}
     origins = {key.path: loaded.origins[key.path] for _, keys in rooms for key in keys}
     return json.dumps({"config": config, "origins": origins}, indent=2, ensure_ascii=False) + "\n"
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from alfred_voice.events import ErrorRaised, Event, FinalTranscription, Interrupted, SessionStats, TurnCompleted
+from alfred_voice.events import (
+    ErrorRaised,
+    Event,
+    FinalTranscription,
+    Interrupted,
+    SessionResumed,
+    SessionStats,
+    SpeechOutputEnded,
+    TurnCompleted,
+)
 from alfred_voice.pipeline.metrics import Metrics, Recent
 
 
@@ -34,11 +43,16 @@ class Account:
                 self.last_text = event.text or self.last_text
                 self._final_ms.add(event.latency_ms)
                 metrics.record_final(event.latency_ms, has_words=bool(event.text))
+                self._note_effort(event)
             case TurnCompleted():
                 self._turn_ms.add(event.latency_ms)
                 metrics.record_turn(event.latency_ms, event.reason)
             case Interrupted():
-                metrics.interruption_seconds.observe(max(0.0, event.latency_ms / 1000))
+                metrics.record_interruption(event.latency_ms)
+            case SpeechOutputEnded():
+                metrics.spoken_s += event.duration_ms / 1000
+            case SessionResumed():
+                metrics.sessions_resumed.inc()
             case ErrorRaised():
                 metrics.errors.labels(event.code).inc()
             case _:
@@ -50,16 +64,26 @@ class Account:
             self._metrics.frames_processed += in_all - self._processed
             self._processed = in_all
 
-    def note_dropped(self, in_all: int) -> None:
-        """Note how many frames have been dropped up to now."""
+    def note_dropped(self, in_all: int, reason: str) -> None:
+        """Note how many frames have been dropped up to now; those that are new are ``load``, ``lost`` or ``ended``."""
         if in_all != self._dropped:
-            self._metrics.frames_dropped += in_all - self._dropped
+            self._metrics.dropped[reason] += in_all - self._dropped
             self._dropped = in_all
+
+    def note_detached(self) -> None:
+        """Note that the session has lost its connection, and is kept."""
+        self._metrics.sessions_detached.inc()
+
+    def _note_effort(self, final: FinalTranscription) -> None:
+        """Note what recognition has taken for the length of what was said."""
+        length_ms = final.end_ms - final.start_ms
+        if length_ms > 0:
+            self._metrics.speech.real_time_factor.labels(final.engine).observe(final.processing_ms / length_ms)
 
     def close(self, stats: SessionStats) -> None:
         """Bring the daemon's figures up to the session's last ones."""
         self.note_processed(stats.frames_processed)
-        self.note_dropped(stats.frames_dropped)
+        self.note_dropped(stats.frames_dropped, "ended")
 
     def latencies(self) -> dict[str, Any]:
         """The newest latencies as JSON."""

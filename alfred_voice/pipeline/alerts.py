@@ -24,6 +24,11 @@ class Readings:
     load_percent: float = 0.0
     error_rate_percent: float = 0.0
     queued_frames: float = 0.0
+    dropped_frames: float = 0.0
+    """Within the last minute, as the next one."""
+    lost_records: float = 0.0
+    engines_down: tuple[str, ...] = ()
+    """Lanes whose engine could not be made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +117,13 @@ def _rules(readings: Readings, options: AlertOptions) -> tuple[tuple[str, str, s
         ("load", "load is high", "percent", readings.load_percent, options.load_percent),
         ("error_rate", "engines fail", "percent", readings.error_rate_percent, options.error_rate_percent),
         ("queue", "frames pile up", "frames", readings.queued_frames, options.queued_frames),
+        ("dropped", "frames are given up", "frames a minute", readings.dropped_frames, options.dropped_frames),
+        ("logging", "log records cannot be written", "a minute", readings.lost_records, 0.0),
+        (
+            "engine_down",
+            f"engines cannot be started: {', '.join(readings.engines_down) or 'none any more'}",
+            "engines",
+            float(len(readings.engines_down)),
+            0.0,
+        ),
     )

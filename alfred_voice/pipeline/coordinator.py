@@ -7,15 +7,16 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from alfred_voice import __version__
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Overloaded
-from alfred_voice.events import ResumeOffer, SessionStarted, WarningRaised
+from alfred_voice.events import Event, ResumeOffer, SessionStarted, WarningRaised
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.spoken import only_language, unknown_language
+from alfred_voice.pipeline.alerts import AlertChange
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.health import status_of
 from alfred_voice.pipeline.memory import MEGABYTE
@@ -28,6 +29,7 @@ from alfred_voice.pipeline.recording_folder import AUDIO
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import FRAME_MS, Stream, StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
+from alfred_voice.pipeline.turn_trace import RemoteParent, Span, TurnTrace
 from alfred_voice.pipeline.upkeep import Upkeep
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.session.playout import Playout
@@ -46,6 +48,14 @@ class Phase(Enum):
     READY = "ready"
     DRAINING = "draining"
     FAILED = "failed"
+
+
+class Tracing(Protocol):
+    """Where spans of turns go."""
+
+    def export(self, span: Span, session_id: str, parent: RemoteParent | None) -> None:
+        """Take a turn; must not wait."""
+        ...
 
 
 class Coordinator:
@@ -75,6 +85,8 @@ class Coordinator:
         self._tapes: dict[Session, Tape] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._failure = ""
+        self.tracing: Tracing | None = None
+        """Takes the spans of turns; None where they are not traced."""
 
     # Life
 
@@ -106,7 +118,7 @@ class Coordinator:
             cache, options.tts, self._clock, LaneMetrics("tts", self.metrics),
             options.pipeline.engine_timeout_s, engines.builders.get("tts"),
         )  # fmt: skip
-        self._upkeep.watch(self._dispatch, self._synthesiser.clear_cache)
+        self._upkeep.watch(self._dispatch, self._synthesiser.clear_cache, lambda: self._engine_states)
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._upkeep.run(), name="upkeep"),
@@ -203,6 +215,7 @@ class Coordinator:
         first_seq: int = 0,
         resume: ResumeOffer | None = None,
         owner: Owner = NOBODY,
+        parent: RemoteParent | None = None,
     ) -> Stream:
         """Open a session; its first event is ``sessionStarted``.
 
@@ -213,6 +226,7 @@ class Coordinator:
             first_seq: the number of its first event, when errors were told before the session was there.
             resume: told to a client that may come back.
             owner: whose it is; sessions are counted by that.
+            parent: the client's own span, for traces.
 
         Raises:
             Overloaded: not now.
@@ -231,7 +245,7 @@ class Coordinator:
         language = settings.language or self.options.session.stt.language
         # Of a recogniser with one language every final is in that, also one that nobody was asked about.
         settings = replace(settings, language=only_language(spoken) or settings.language)
-        stream = self._make_stream(settings, transport, first_seq)
+        stream = self._make_stream(settings, transport, first_seq, parent)
         self.roster.add(stream, owner)
         self.metrics.sessions_active.labels(transport).inc()
         self._upkeep.degradation.apply(stream)
@@ -254,7 +268,22 @@ class Coordinator:
         if settings.engine is not None and settings.engine not in known:
             raise InvalidSettings(f"engine: expected one of {', '.join(known)}, got {settings.engine[:64]!r}")
 
-    def _make_stream(self, settings: SessionSettings, transport: str, first_seq: int) -> Stream:
+    def _trace_of(self, settings: SessionSettings, parent: RemoteParent | None) -> Callable[[Event], None] | None:
+        """What makes spans of a session's events."""
+        tracing = self.tracing
+        if tracing is None:
+            return None
+        turns = TurnTrace(has_turns=settings.turns)
+
+        def note(event: Event) -> None:
+            for span in turns.note(event, self._clock.now()):
+                tracing.export(span, settings.session_id, parent)
+
+        return note
+
+    def _make_stream(
+        self, settings: SessionSettings, transport: str, first_seq: int, parent: RemoteParent | None
+    ) -> Stream:
         dispatch, synthesiser, options = self._ready_dispatch, self._ready_synthesiser, self.options
         session = self._make_session(settings)
         retained = options.sessions.resume_events if settings.resumable else 0
@@ -271,6 +300,7 @@ class Coordinator:
                 wake=dispatch.wake,
                 transport=transport,
                 queue_frames=options.pipeline.queue_frames,
+                trace=self._trace_of(settings, parent),
             )
         )
 
@@ -336,6 +366,14 @@ class Coordinator:
         return self._ready_synthesiser.sample_rate
 
     # State
+
+    def on_alert(self, listener: Callable[[AlertChange], None] | None) -> None:
+        """Tell ``listener`` of each alert that is raised or cleared from now on; it must not wait. None for nobody."""
+        self._upkeep.on_alert = listener
+
+    def watch_log(self, failures: Callable[[], int]) -> None:
+        """Raise an alert when log records cannot be written; ``failures`` says how many could not be up to now."""
+        self._upkeep.log_failures = failures
 
     def status(self) -> dict[str, Any]:
         """The body of ``GET /pipeline/status``."""

@@ -93,6 +93,7 @@ class LoadMeter:
         if now - self._memory_at >= MEMORY_EVERY_S:
             self._memory_at, self.memory_mb = now, self._memory.resident_mb()
         self._lags_s.append(lag_s)
+        self._metrics.loop_delay.observe(lag_s)
         # A single late turn, however late, is no load; a loop that is late again and again is.
         lag_s = min(max(0.0, lag_s - LOOP_GRAIN_S), 2 * LOOP_LIMIT_S)
         self._lag_s += (lag_s - self._lag_s) * LOOP_SMOOTHING

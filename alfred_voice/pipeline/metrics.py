@@ -19,11 +19,18 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from alfred_voice.audio.pcm import FRAME_MS
+from alfred_voice.pipeline.families import (
+    FRAME_BUCKETS,
+    LOOP_BUCKETS,
+    RESPONSE_BUCKETS,
+    DoorFamilies,
+    LaneFamilies,
+    NoticeFamilies,
+    SpeechFamilies,
+)
 
-# A frame comes every 20 ms: the buckets are dense below that.
-FRAME_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
-RESPONSE_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
 NEWEST_WEIGHT = 0.1
 """Of the newest value in a running mean."""
 RECENT = 512
@@ -89,48 +96,29 @@ class FrameCollector(Collector):
         self._metrics = metrics
 
     def collect(self) -> Iterator[Metric]:
-        """The counter of frames and the histogram of their times."""
+        """The counters of frames and the histogram of their times."""
         metrics = self._metrics
         frames = CounterMetricFamily("alfred_audio_frames", "20 ms frames by their fate", labels=["fate"])
         frames.add_metric(["processed"], metrics.frames_processed)
         frames.add_metric(["dropped"], metrics.frames_dropped)
         yield frames
+        dropped = CounterMetricFamily("alfred_audio_frames_dropped", "20 ms frames dropped, by why", labels=["reason"])
+        for reason, count in metrics.dropped.items():
+            dropped.add_metric([reason], count)
+        yield dropped
+        seconds = CounterMetricFamily(
+            "alfred_audio_seconds", "Audio of clients that was taken (in), and of speeches that was sent (out)",
+            labels=["direction"],
+        )  # fmt: skip
+        seconds.add_metric(["in"], (metrics.frames_processed + metrics.frames_dropped) * FRAME_MS / 1000)
+        seconds.add_metric(["out"], metrics.spoken_s)
+        yield seconds
         times = metrics.frame_times
         yield HistogramMetricFamily(
             "alfred_frame_processing_seconds",
             "From a window being handed on to the detector's answer, its wait for a batch included",
             buckets=times.cumulative(),
             sum_value=times.total_s,
-        )
-
-
-class LaneFamilies:
-    """What is kept of every lane in the registry."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.age = Gauge(
-            "alfred_lane_queue_age_seconds", "Age of a lane's oldest urgent job", ["lane"], registry=registry
-        )
-        self.batch_size = Histogram(
-            "alfred_lane_batch_jobs", "Jobs in a batch", ["lane"], buckets=BATCH_BUCKETS, registry=registry
-        )
-        self.batch_seconds = Histogram(
-            "alfred_lane_batch_seconds", "Time of a batch", ["lane"], buckets=FRAME_BUCKETS, registry=registry
-        )
-        self.wait_seconds = Histogram(
-            "alfred_lane_wait_seconds", "Longest wait in a batch", ["lane"], buckets=FRAME_BUCKETS, registry=registry
-        )
-        self.failures = Counter(
-            "alfred_lane_failures", "Jobs that an engine could not answer", ["lane"], registry=registry
-        )
-        self.restarts = Counter(
-            "alfred_lane_restarts", "Engines made anew after they had failed", ["lane"], registry=registry
-        )
-        self.rows_failed = Counter(
-            "alfred_lane_rows_failed", "Jobs that failed alone while others went well", ["lane"], registry=registry
-        )
-        self.timeouts = Counter(
-            "alfred_lane_timeouts", "Calls of an engine that were given up", ["lane"], registry=registry
         )
 
 
@@ -144,8 +132,6 @@ class LaneMetrics:
         self.restarts = 0
         self.rows_failed = 0
         self.timeouts = 0
-        self.state = "up"
-        """``restarting`` while the engine is made anew, ``down`` when the first attempt has failed."""
         self.busy_s = 0.0
         self.urgent_busy_s = 0.0
         """Of that, what was not for partials, which there may be less of."""
@@ -161,6 +147,18 @@ class LaneMetrics:
         self._restarts = metrics.lane.restarts.labels(name)
         self._rows_failed = metrics.lane.rows_failed.labels(name)
         self._timeouts = metrics.lane.timeouts.labels(name)
+        self._up = metrics.lane.up.labels(name)
+        self.state = "up"
+
+    @property
+    def state(self) -> str:
+        """``up``, ``restarting`` while the engine is made anew, ``down`` when the first attempt has failed."""
+        return self._state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        self._state = state
+        self._up.set(state == "up")
 
     def record_batch(self, size: int, seconds: float, waited_s: float, *, is_urgent: bool = True) -> None:
         """Note a batch that the engine has answered: its size, its time, and how long its oldest job had waited."""
@@ -200,6 +198,10 @@ class LaneMetrics:
         self.timeouts += 1
         self._timeouts.inc()
 
+    def record_first_audio(self, engine: str, seconds: float) -> None:
+        """Note when the first piece of a text was there, from its being asked for."""
+        self._metrics.speech.first_audio.labels(engine).observe(seconds)
+
     def describe(self) -> dict[str, object]:
         """The figures as JSON."""
         return {
@@ -226,6 +228,31 @@ class Metrics:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
         Info("alfred_build", "What runs here", registry=registry).info({"version": version})
+        self.frame_times = Times(FRAME_BUCKETS)
+        registry.register(FrameCollector(self))
+        self._count(registry)
+        self._time(registry)
+        self._gauge(registry)
+        self.lane = LaneFamilies(registry)
+        self.speech = SpeechFamilies(registry)
+        self.door = DoorFamilies(registry)
+        self.notices = NoticeFamilies(registry)
+        self.requests = 0
+        self.failed_requests = 0
+        self.frames_processed = 0
+        self.dropped = {"load": 0, "lost": 0, "ended": 0}
+        """Frames by why: silence given up under load, more than a session can hold, left over at a session's end."""
+        self.spoken_s = 0.0
+        """Of the daemon's own speech."""
+        self.frame_ms = Recent()
+        self.final_ms = Recent()
+        self.turn_ms = Recent()
+        self.gc_triggered = 0
+        self.sessions_cleaned = 0
+        self.memory_optimisations = 0
+        self.backpressure_events = 0
+
+    def _count(self, registry: CollectorRegistry) -> None:
         self.sessions_active = Gauge("alfred_sessions_active", "Open sessions", ["transport"], registry=registry)
         self.sessions = Counter(
             "alfred_sessions", "Sessions that have ended", ["transport", "reason"], registry=registry
@@ -234,12 +261,36 @@ class Metrics:
         self.requests_refused = Counter(
             "alfred_requests_refused", "Requests and connections refused, by why", ["reason"], registry=registry
         )
-        self.frame_times = Times(FRAME_BUCKETS)
-        registry.register(FrameCollector(self))
+        self.turns = Counter("alfred_turns", "Turns by what ended them", ["reason"], registry=registry)
+        self.interruptions = Counter(
+            "alfred_interruptions", "Speeches of the daemon's that a speaker has talked over", registry=registry
+        )
+        self.sessions_detached = Counter(
+            "alfred_sessions_detached", "Sessions that lost their connection and were kept", registry=registry
+        )
+        self.sessions_resumed = Counter(
+            "alfred_sessions_resumed", "Sessions to which a client has come back", registry=registry
+        )
+        self.turns_unjudged = Counter(
+            "alfred_turns_unjudged", "Pauses for which the turn model had no time", registry=registry
+        )
+        self.utterances = Counter("alfred_utterances", "Finals told", ["outcome"], registry=registry)
+        self.errors = Counter("alfred_errors", "Errors told to clients", ["code"], registry=registry)
+        self.backpressure_steps = Counter(
+            "alfred_backpressure_changes", "Changes of the degradation step", ["step"], registry=registry
+        )
+
+    def _time(self, registry: CollectorRegistry) -> None:
         self.final_seconds = Histogram(
             "alfred_stt_final_latency_seconds",
             "From the last speech sample's arrival to the final text",
             buckets=RESPONSE_BUCKETS,
+            registry=registry,
+        )
+        self.loop_delay = Histogram(
+            "alfred_event_loop_delay_seconds",
+            "By how much the event loop was late, ten times a second",
+            buckets=LOOP_BUCKETS,
             registry=registry,
         )
         self.turn_seconds = Histogram(
@@ -254,15 +305,8 @@ class Metrics:
             buckets=RESPONSE_BUCKETS,
             registry=registry,
         )
-        self.turns = Counter("alfred_turns", "Turns by what ended them", ["reason"], registry=registry)
-        self.turns_unjudged = Counter(
-            "alfred_turns_unjudged", "Pauses for which the turn model had no time", registry=registry
-        )
-        self.utterances = Counter("alfred_utterances", "Finals told", ["outcome"], registry=registry)
-        self.errors = Counter("alfred_errors", "Errors told to clients", ["code"], registry=registry)
-        self.backpressure_steps = Counter(
-            "alfred_backpressure_changes", "Changes of the degradation step", ["step"], registry=registry
-        )
+
+    def _gauge(self, registry: CollectorRegistry) -> None:
         self.step = Gauge("alfred_backpressure_step", "Degradation step in force, 0 to 3", registry=registry)
         self.rung = Gauge("alfred_backpressure_rung", "Rung of the ladder in force, 0 to 5", registry=registry)
         self.alerts = Gauge("alfred_alert_active", "1 while an alert is up", ["code"], registry=registry)
@@ -273,19 +317,14 @@ class Metrics:
         )
         self.partial_factor.set(1)
         self.queued = Gauge("alfred_audio_queue_frames", "Frames waiting, all sessions", registry=registry)
-        self.loop_lag = Gauge("alfred_event_loop_lag_seconds", "Lag of the event loop", registry=registry)
-        self.lane = LaneFamilies(registry)
-        self.requests = 0
-        self.failed_requests = 0
-        self.frames_processed = 0
-        self.frames_dropped = 0
-        self.frame_ms = Recent()
-        self.final_ms = Recent()
-        self.turn_ms = Recent()
-        self.gc_triggered = 0
-        self.sessions_cleaned = 0
-        self.memory_optimisations = 0
-        self.backpressure_events = 0
+        self.loop_lag = Gauge(
+            "alfred_event_loop_lag_seconds", "Lag of the event loop, smoothed as load takes it", registry=registry
+        )
+
+    @property
+    def frames_dropped(self) -> int:
+        """Frames dropped, whatever for."""
+        return sum(self.dropped.values())
 
     @property
     def windows_timed(self) -> int:
@@ -303,6 +342,11 @@ class Metrics:
         if each_s:
             self.frame_times.add(each_s)
             self.frame_ms.add(max(each_s) * 1000)
+
+    def record_interruption(self, latency_ms: float) -> None:
+        """Note that a speaker has talked over the daemon's own speech."""
+        self.interruptions.inc()
+        self.interruption_seconds.observe(max(0.0, latency_ms / 1000))
 
     def record_final(self, latency_ms: float, *, has_words: bool) -> None:
         """Note a final."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from msgspec import Meta
 
@@ -98,6 +99,30 @@ class AlertOptions:
         float, Meta(gt=0, le=100, description="errors per hundred requests to the engines")
     ] = 5.0
     queued_frames: Annotated[int, Meta(ge=1, description="frames waiting, over all sessions")] = 100
+    dropped_frames: Annotated[
+        int, Meta(ge=0, description="frames given up under load within a minute, over all sessions")
+    ] = 50
+    webhook_url: Annotated[
+        Annotated[str, Meta(min_length=8, max_length=2000)] | None,
+        Meta(description="address that is told of each alert, http or https; null for none", extra={"secret": True}),
+    ] = field(default=None, repr=False)
+    webhook_timeout_s: Annotated[
+        float, Meta(ge=0.1, le=60, description="longest that one attempt to tell it may take")
+    ] = 5.0
+
+    def __post_init__(self) -> None:
+        if self.webhook_url is not None and not _is_web_address(self.webhook_url):
+            raise ValueError("webhook_url: expected an address such as https://host/path, got another one (not shown)")
+
+
+def _is_web_address(url: str) -> bool:
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"https", "http"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,15 +54,17 @@ class StreamParts:
     """Asks for :meth:`Stream.advance` to be called soon."""
     transport: str
     queue_frames: int
+    trace: Callable[[Event], None] | None = None
+    """Is told of every event, where turns are traced."""
 
 
 class Stream:
     """One session, from its opening to the moment when all its events have been taken."""
 
     __slots__ = (
-        "_account", "_allowance", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_voice",
-        "_waiters", "_wake", "audio_bytes", "detached_at", "end_reason", "last_active", "last_audio", "opened_at",
-        "row", "session", "session_id", "settings", "stopped_at", "transport",
+        "_account", "_allowance", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_trace",
+        "_voice", "_waiters", "_wake", "audio_bytes", "detached_at", "end_reason", "last_active", "last_audio",
+        "opened_at", "row", "session", "session_id", "settings", "stopped_at", "transport",
     )  # fmt: skip
 
     def __init__(self, parts: StreamParts) -> None:
@@ -77,6 +79,7 @@ class Stream:
         self._clock = parts.clock
         self._now = parts.clock.now
         self._wake = parts.wake
+        self._trace = parts.trace
         self._inbox = Inbox(parts.queue_frames)
         self._decisions: dict[tuple[type, int], TranscribeRequest | JudgeRequest] = {}
         self._changed = asyncio.Event()
@@ -228,6 +231,7 @@ class Stream:
     def detach(self) -> None:
         """The connection is lost, and may come back: nobody hears the daemon's speech, and everything else waits."""
         self._voice.cancel()
+        self._account.note_detached()
         self.detached_at = self._clock.now()
 
     def attach(self) -> None:
@@ -384,17 +388,18 @@ class Stream:
         """Drop the oldest waiting frames but ``keep``, while nobody speaks in them; the client is told."""
         if not self.ended and self._inbox.frames > keep:
             now = self._clock.now()
-            self._tell_of_loss(shedding.drop_quiet(self._inbox, self.session, keep, now, in_pauses=in_pauses))
+            news = shedding.drop_quiet(self._inbox, self.session, keep, now, in_pauses=in_pauses)
+            self._tell_of_loss(news, "load")
 
     def drop_oldest(self, frames: int) -> None:
         """Drop the oldest waiting frames, whatever is in them; the client is told."""
         if not self.ended:
-            self._tell_of_loss(shedding.drop_oldest(self._inbox, self.session, frames, self._clock.now()))
+            self._tell_of_loss(shedding.drop_oldest(self._inbox, self.session, frames, self._clock.now()), "lost")
 
-    def _tell_of_loss(self, news: WarningRaised | None) -> None:
+    def _tell_of_loss(self, news: WarningRaised | None, reason: str) -> None:
         if news is None:
             return
-        self._account.note_dropped(self.session.stats.frames_dropped)
+        self._account.note_dropped(self.session.stats.frames_dropped, reason)
         self.tell(news)
         self._wake(self)
 
@@ -458,6 +463,8 @@ class Stream:
         session = self.session
         for event in session.take_events():
             self._account.note(event)
+            if self._trace is not None:
+                self._trace(event)
             self._outbox.put(event)
             if isinstance(event, SessionFinished):
                 self.end_reason = self.end_reason or event.reason

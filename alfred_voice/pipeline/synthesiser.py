@@ -145,12 +145,16 @@ class Synthesiser:
             EngineFailure: the engine could not go on.
         """
         sentences = split_sentences(text)
+        asked_at: float | None = self._clock.now()
         made: list[_Sentence] = []
         try:
             for index in range(len(sentences)):
                 ahead = sentences[len(made) : index + 2]
                 made.extend(self._start(_Said(following, voice, speed)) for following in ahead)
                 while (piece := await made[index].pieces.get()) is not None:
+                    if asked_at is not None:
+                        self.figures.record_first_audio(self._engine.name, self._clock.now() - asked_at)
+                        asked_at = None
                     yield piece
                 error = made[index].error
                 if error is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from alfred_voice.clock import Clock
@@ -15,6 +15,7 @@ from alfred_voice.pipeline.backpressure import Rung
 from alfred_voice.pipeline.degradation import Degradation
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.drain import drain_s
+from alfred_voice.pipeline.growth import Growth
 from alfred_voice.pipeline.health import Figures, status_of
 from alfred_voice.pipeline.load import LoadMeter
 from alfred_voice.pipeline.memory import Memory
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 TICK_S = 0.1
 HEALTH_TICKS = 10
 """Each session is told the state of health at every tenth tick, once a second."""
+ALERT_SPAN_S = 60.0
+"""What counts only now and then is counted over so long for the alerts."""
 COLLECT_EVERY_S = 30.0
 COLLECT_PRESSING_S = 3.0
 """While the daemon degrades, be it for memory itself or for the work that memory was taken for."""
@@ -48,16 +51,30 @@ class Upkeep:
         self.meter = LoadMeter(options, clock, metrics, self._memory)
         self.on_alert: Callable[[AlertChange], None] | None = None
         """Is told of each alert that is raised or cleared."""
+        self.log_failures: Callable[[], int] = lambda: 0
+        """Says how many log records could not be written."""
+        self._dropped = Growth(ALERT_SPAN_S)
+        self._lost_records = Growth(ALERT_SPAN_S)
+        self._engine_states: Callable[[], Mapping[str, str]] = dict
         self._dispatch: Dispatch | None = None
         self._clear_cache: Callable[[], int] = lambda: 0
         self._collected_at = float("-inf")
         self._tick = -1
         self._reconfigured = asyncio.Event()
 
-    def watch(self, dispatch: Dispatch, clear_cache: Callable[[], int]) -> None:
-        """Look after these lanes from now on; ``clear_cache`` frees what can be made again and says how many bytes."""
+    def watch(
+        self, dispatch: Dispatch, clear_cache: Callable[[], int], engine_states: Callable[[], Mapping[str, str]]
+    ) -> None:
+        """Look after these lanes from now on.
+
+        Args:
+            dispatch: the lanes.
+            clear_cache: frees what can be made again and says how many bytes.
+            engine_states: each engine's state, the synthesiser's too.
+        """
         self._dispatch = dispatch
         self._clear_cache = clear_cache
+        self._engine_states = engine_states
         self._memory.settle()
         self.degradation.watch(dispatch)
         self.meter.watch(dispatch)
@@ -123,13 +140,16 @@ class Upkeep:
                     stream.tell(AudioAcknowledged(stream.audio_bytes))
 
     def _watch_limits(self, now: float) -> None:
-        meter = self.meter
+        meter, dropped = self.meter, self._metrics.dropped
         readings = Readings(
             frame_time_ms=meter.frame_time_ms,
             memory_mb=meter.memory_mb,
             load_percent=meter.parts.load * 100,
             error_rate_percent=meter.error_rate,
             queued_frames=meter.frames_queued,
+            dropped_frames=self._dropped.update(dropped["load"] + dropped["lost"], now),
+            lost_records=self._lost_records.update(self.log_failures(), now),
+            engines_down=tuple(name for name, state in self._engine_states().items() if state == "down"),
         )
         for change in self._alerts.update(readings, now):
             alert = change.alert

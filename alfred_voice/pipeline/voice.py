@@ -52,6 +52,7 @@ class Voice:
         clock: Clock,
         max_queued: int,
     ) -> None:
+        self._session_id = settings.session_id
         self._format = AudioFormat(settings.sample_rate, settings.channels, settings.encoding)
         self._bytes_per_ms = self._format.sample_rate * self._format.block_align / 1000
         self._synthesiser = synthesiser
@@ -116,7 +117,8 @@ class Voice:
         self._task = None
 
     def _fail(self, speech: Speech, error: AlfredVoiceError, cause: Exception | None = None) -> None:
-        log.error("speech_failed", exc_info=cause, extra={"speech_id": speech.speech_id, "error": str(error)})
+        fields = {"session": self._session_id, "speech_id": speech.speech_id, "error": str(error)}
+        log.error("speech_failed", exc_info=cause, extra=fields)
         self._tell(ErrorRaised(error.code, str(error), fatal=False))
         self._end(speech, self._playout.sent_ms, cancelled=True)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from alfred_voice import __version__
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.server.access import Access
 from alfred_voice.server.admission import Admission
@@ -19,10 +21,12 @@ from alfred_voice.server.monitor import Feed, MonitorRoutes, produce
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.problems import problem_documents
 from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
+from alfred_voice.server.request_timer import RequestTimer
 from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security import Security
 from alfred_voice.server.settings import LiveSettings, SettingsRoutes
 from alfred_voice.server.uploads import Uploads
+from alfred_voice.server.webhook import Sender, Webhook, end
 from alfred_voice.server.websocket import WebSocketRoutes
 
 
@@ -49,8 +53,9 @@ def make_application(
     """All routes over one coordinator; with a worker for recordings the one that takes them, too."""
     security = security or Security()
     access = Access(security.options, security.keys, options.host, security.clock, coordinator.metrics)
+    timer = RequestTimer(coordinator.metrics, security.clock)
     application = web.Application(
-        middlewares=[note_arrival, problem_documents, access.guard],
+        middlewares=[timer.time, note_arrival, problem_documents, access.guard],
         # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
         client_max_size=options.max_message_bytes,
     )
@@ -72,13 +77,14 @@ def make_application(
     ):
         application.router.add_routes(room.routes())
     if recording_worker is not None:
-        application[RECORDINGS] = recordings = RecordingRoutes(recording_worker, options)
+        recordings = RecordingRoutes(recording_worker, options, coordinator.metrics)
+        application[RECORDINGS] = recordings
         application.router.add_routes(recordings.routes())
         application.on_shutdown.append(recordings.close)
     application.on_response_prepare.extend((harden, access.share))
     application.on_shutdown.append(_end_feed)
     application.on_shutdown.append(_end_resumption)
-    application.cleanup_ctx.extend((_run_feed, _watch_certificate))
+    application.cleanup_ctx.extend((_run_feed, _watch_certificate, _run_webhook))
     return application
 
 
@@ -106,6 +112,22 @@ async def _watch_certificate(application: web.Application) -> AsyncIterator[None
     yield
     watching.cancel()
     await asyncio.wait((watching,))
+
+
+async def _run_webhook(application: web.Application) -> AsyncIterator[None]:
+    coordinator = application[COORDINATOR]
+    alerts = coordinator.options.alerts
+    if alerts.webhook_url is None:
+        yield
+        return
+    sender = Sender(socket.gethostname(), __version__)
+    clock = application[SECURITY].clock
+    webhook = Webhook(alerts.webhook_url, alerts.webhook_timeout_s, sender, clock, coordinator.metrics)
+    task = asyncio.create_task(webhook.run(), name="webhook")
+    coordinator.on_alert(webhook.notify)
+    yield
+    coordinator.on_alert(None)
+    await end(webhook, task)
 
 
 async def _end_feed(application: web.Application) -> None:

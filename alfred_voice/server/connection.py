@@ -73,6 +73,8 @@ class Connection:
         self._pace = pace
         self._text_or_binary = WSMsgType.TEXT if mode is Mode.JSON else WSMsgType.BINARY
         self.has_session = False
+        self.fields: dict[str, str] = {}
+        """What a log record about this connection says of it: its session, when it has one."""
 
     async def run(self, patience_s: float) -> None:
         """Serve the client until one of the two closes.
@@ -100,7 +102,7 @@ class Connection:
                     await self._socket.close_too_big(closing, self._transport)
                 await self._socket.close(code=closing.code, message=closing.reason.encode(), drain=False)
         except TimeoutError:
-            _log.info("close_unanswered", extra={"close_code": closing.code})
+            _log.info("close_unanswered", extra={"close_code": closing.code, **self.fields})
         finally:
             # A transport with unsent bytes would otherwise wait for its reader for ever.
             if self._transport.get_write_buffer_size():
@@ -112,6 +114,7 @@ class Connection:
         if not isinstance(opened, Opened):
             return opened
         self.has_session = True
+        self.fields = {"session": opened.link.stream.session_id}
         return await self._carry(opened)
 
     async def _carry(self, opened: Opened) -> Closing | None:

@@ -29,6 +29,7 @@ from alfred_voice.events import ErrorRaised, Event, Pong
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.outbox import Numbered
 from alfred_voice.pipeline.owner import NOBODY, Owner
+from alfred_voice.pipeline.turn_trace import RemoteParent
 from alfred_voice.server import wire
 from alfred_voice.server.closing import TOO_BIG, Closing
 from alfred_voice.server.resumption import Link, Resumption
@@ -119,6 +120,7 @@ class Opening:
         defaults: wire.Start,
         max_message_bytes: int,
         owner: Owner = NOBODY,
+        parent: RemoteParent | None = None,
     ) -> None:
         self._coordinator = coordinator
         self._resumption = resumption
@@ -126,6 +128,7 @@ class Opening:
         self._defaults = defaults
         self._max_message_bytes = max_message_bytes
         self._owner = owner
+        self._parent = parent
         self._seq = 0
         self._refused = False
         self._unheard = 0
@@ -178,6 +181,7 @@ class Opening:
                 first_seq=self._seq,
                 resume=offer,
                 owner=self._owner,
+                parent=self._parent,
             )
         except Overloaded as error:
             return self._tell_error(error, Closing(WSCloseCode.TRY_AGAIN_LATER, error.code))

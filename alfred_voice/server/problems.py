@@ -115,7 +115,7 @@ async def problem_documents(request: web.Request, handler: Handler) -> web.Strea
         return await handler(request)
     except AlfredVoiceError as error:
         if error.fault is Fault.SERVER:
-            _log.error("request_failed", extra={"method": request.method, "route": _route(request)}, exc_info=error)
+            _log.error("request_failed", extra=_about(request), exc_info=error)
         return problem_of(error)
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
@@ -125,8 +125,15 @@ async def problem_documents(request: web.Request, handler: Handler) -> web.Strea
         # The client has gone in the middle of its request; this answer reaches nobody.
         return problem(400, "client_gone", "the client has closed the connection")
     except Exception:  # noqa: BLE001  the request's top
-        _log.exception("request_failed", extra={"method": request.method, "route": _route(request)})
+        _log.exception("request_failed", extra=_about(request))
         return problem(500, AlfredVoiceError.code, "the daemon failed on this request; its log says why")
+
+
+def _about(request: web.Request) -> dict[str, str]:
+    """What a record says of a request: its session, where the path names one."""
+    fields = {"method": request.method, "route": _route(request)}
+    session_id = request.match_info.get("session_id")
+    return fields if session_id is None else {**fields, "session": shorten(session_id)}
 
 
 def _route(request: web.Request) -> str:

@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, BinaryIO, cast
 
 import msgspec
@@ -30,6 +31,7 @@ from alfred_voice.errors import (
 )
 from alfred_voice.files.transcriber import Wishes
 from alfred_voice.models.spoken import SHAPE, is_language
+from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.server.credentials import QUERY_FIELD
 from alfred_voice.server.form import AUDIO_FIELD, FIELD_BYTES, FRAMING_BYTES
 from alfred_voice.server.options import ServerOptions
@@ -98,9 +100,11 @@ class RecordingRoutes:
     Args:
         worker: what transcribes one.
         options: how many at a time, and how large.
+        metrics: where recordings are counted.
     """
 
-    def __init__(self, worker: RecordingWorker, options: ServerOptions) -> None:
+    def __init__(self, worker: RecordingWorker, options: ServerOptions, metrics: Metrics) -> None:
+        self._count = metrics.door.recordings
         self._worker = worker
         self._options = options
         self._taken = 0
@@ -136,16 +140,26 @@ class RecordingRoutes:
         """A recording in; JSON lines out, or server-sent events where they are asked for."""
         self._check_open()
         if self._taken >= self._options.max_recordings:
+            self._count.labels("refused").inc()
             raise Overloaded(f"{_being_transcribed(self._taken)}, as many as may be", RETRY_AFTER_S)
         self._taken += 1
         self._idle.clear()
+        outcome = "failed"
         try:
             with tempfile.NamedTemporaryFile(prefix="alfred-voice-") as file:
                 wishes = await self._read(request, cast("BinaryIO", file))
                 self._check_open()
                 async with self._work(Upload(file.name, wishes)) as work:
-                    return await _answer(request, work)
+                    response, outcome = await _answer(request, work)
+                    return response
+        except (AlfredVoiceError, web.HTTPException):
+            outcome = "unusable"
+            raise
+        except ConnectionError:
+            outcome = "gone"
+            raise
         finally:
+            self._count.labels(outcome).inc()
             self._taken -= 1
             if not self._taken:
                 self._idle.set()
@@ -306,8 +320,11 @@ def wishes_of(fields: Mapping[str, str], max_duration_s: float) -> Wishes:
     return Wishes(language, words, fields.get("prompt", ""), max_duration_s)
 
 
-async def _answer(request: web.Request, work: _Work) -> web.StreamResponse:
-    """Begun with the first line, so that a recording that cannot be read at all gets a status that says so."""
+async def _answer(request: web.Request, work: _Work) -> tuple[web.StreamResponse, str]:
+    """The answer, and what became of the recording: ``done``, ``unusable``, ``failed``, or ``gone`` with its client.
+
+    Begun with the first line, so that a recording that cannot be read at all gets a status that says so.
+    """
     is_events = EVENTS in request.headers.get("Accept", "")
     response: web.StreamResponse | None = None
     last = Line("")
@@ -317,16 +334,23 @@ async def _answer(request: web.Request, work: _Work) -> web.StreamResponse:
         async for line in work.process.stdout:
             last = msgspec.json.decode(line, type=Line)
             if response is None and last.type == "error":
-                return problem(last.status, last.code, last.detail)
+                return problem(last.status, last.code, last.detail), _outcome(last)
             response = response or await _begin(request, is_events=is_events)
             await response.write(framed(line, last.type) if is_events else line)
     except ConnectionError:
-        return response or web.Response(status=400)  # reaches nobody
+        return response or web.Response(status=400), "gone"  # reaches nobody
     if last.type not in ("result", "error"):
         response = await _told_failure(response, work, is_events=is_events)
     if response is None:
         raise AssertionError("lines without an answer")
-    return response  # whose end is sent when the place is free
+    return response, _outcome(last)  # whose end is sent when the place is free
+
+
+def _outcome(last: Line) -> str:
+    if last.type == "result":
+        return "done"
+    is_theirs = last.type == "error" and last.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    return "unusable" if is_theirs else "failed"
 
 
 async def _told_failure(response: web.StreamResponse | None, work: _Work, *, is_events: bool) -> web.StreamResponse:

@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 
 from alfred_voice.errors import MalformedMessage
 from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.turn_trace import parse_traceparent
 from alfred_voice.server import wire
 from alfred_voice.server.access import is_websocket, owner_of
 from alfred_voice.server.admission import Admission
@@ -19,6 +20,7 @@ from alfred_voice.server.credentials import offered_protocols
 from alfred_voice.server.opening import Opening
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.rates import Pace
+from alfred_voice.server.request_timer import close_code_of
 from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security_options import SecurityOptions
 from alfred_voice.server.wire import Mode, shorten
@@ -80,13 +82,16 @@ class WebSocketRoutes:
         if transport is None:
             return socket  # gone between its request and our answer
         resumption = self._resumption
-        opening = Opening(self._coordinator, resumption, mode, defaults, self._options.max_message_bytes, owner)
+        parent = parse_traceparent(request.headers.get("traceparent"))
+        opening = Opening(self._coordinator, resumption, mode, defaults, self._options.max_message_bytes, owner, parent)
         connection = Connection(socket, transport, mode, opening, resumption, self._pace())
         with self._admission.entered(connection, owner):
             try:
                 await connection.run(self._coordinator.options.sessions.idle_timeout_s)
             except Exception:  # noqa: BLE001  the connection's top
-                _log.exception("connection_failed")
+                _log.exception("connection_failed", extra=connection.fields)
+            finally:
+                self._coordinator.metrics.door.closed.labels(close_code_of(socket.close_code)).inc()
         return socket
 
     def _pace(self) -> Pace:

@@ -165,3 +165,37 @@ def test_a_wrong_command_line_is_refused(words: list[str], capsys: pytest.Captur
 
     assert ended.value.code == 2
     assert "usage:" in capsys.readouterr().err
+
+
+SECRET = "https://hooks.example/k3y"  # noqa: S105  made up
+
+
+@pytest.mark.parametrize("words", [["show"], ["show", "--json"], ["show", "--changed"]])
+def test_a_secret_is_not_shown_only_that_it_is_there(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    loaded = load(environ={"ALFRED_ALERTS__WEBHOOK_URL": SECRET})
+    assert loaded.config.alerts.webhook_url == SECRET
+
+    assert run_command(words, loaded) == 0
+
+    shown = capsys.readouterr().out
+    assert "k3y" not in shown
+    assert "(secret)" in shown
+
+
+def test_what_stands_for_a_secret_is_not_taken_for_one() -> None:
+    shown = show_yaml(load(sets=[f"alerts.webhook_url={SECRET}"]), changed_only=True)
+    assert "(secret)" in shown
+    with pytest.raises(ConfigError, match=r"alerts: webhook_url: expected an address"):
+        load(sets=["alerts.webhook_url=(secret)"])
+
+
+@pytest.mark.parametrize("url", ["ftp://k3y.example", "k3y", "k3y" * 1000])
+def test_a_secret_that_is_wrong_is_not_shown_either(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(sets=[f"alerts.webhook_url={url}"])
+    assert "k3y" not in str(caught.value)
+
+
+def test_no_other_key_is_secret_and_none_has_a_default() -> None:
+    secrets = [key for key in reference() if key.is_secret]
+    assert [(key.path, key.default) for key in secrets] == [("alerts.webhook_url", None)]

@@ -49,11 +49,14 @@ def test_an_alert_is_raised_and_cleared_with_hysteresis(
         ("load_percent", 81.0, "load", 80.0),
         ("error_rate_percent", 5.1, "error_rate", 5.0),
         ("queued_frames", 101, "queue", 100),
+        ("dropped_frames", 51, "dropped", 50),
+        ("lost_records", 1, "logging", 0),
     ],
 )
 def test_each_figure_has_an_alert_of_its_own(reading: str, value: float, code: str, limit: float) -> None:
     book = AlertBook(OPTIONS)
-    readings: Any = Readings(**{reading: value})
+    figures: Any = {reading: value}
+    readings = Readings(**figures)
     book.update(readings, 0.0)
     (change,) = book.update(readings, 2.0)
     described = change.alert.describe(12.0)
@@ -64,9 +67,23 @@ def test_each_figure_has_an_alert_of_its_own(reading: str, value: float, code: s
 
 def test_all_figures_are_watched() -> None:
     book = AlertBook(OPTIONS)
-    high = Readings(**{each.name: 1e6 for each in fields(Readings)})
+    figures: Any = {each.name: 1e6 for each in fields(Readings)} | {"engines_down": ("stt",)}
+    high = Readings(**figures)
     book.update(high, 0.0)
     assert len(book.update(high, 1.0)) == len(fields(Readings)) == len(book.up)
+
+
+def test_an_engine_that_is_down_is_named_and_the_alert_goes_when_it_is_back() -> None:
+    book = AlertBook(OPTIONS)
+    down = Readings(engines_down=("stt", "tts"))
+    book.update(down, 0.0)
+    (raised,) = book.update(down, 1.0)
+    assert (raised.alert.code, raised.alert.value, raised.alert.limit) == ("engine_down", 2.0, 0.0)
+    assert "stt, tts" in raised.alert.describe(1.0)["message"]
+    assert book.update(Readings(), 2.0) == []
+    (cleared,) = book.update(Readings(), 7.0)
+    assert not cleared.is_raised
+    assert not book.up
 
 
 def test_an_alert_that_is_up_tells_the_newest_value() -> None:

@@ -205,6 +205,14 @@ def test_one_late_turn_of_the_loop_is_no_load_however_late(bench: Bench) -> None
     assert bench.part("loop") == pytest.approx(0.0, abs=1e-3)
 
 
+def test_each_lag_of_the_loop_is_counted_as_it_was(bench: Bench) -> None:
+    for lag_s in (0.0, 0.0015, 0.03, 2.0):
+        bench.measure(lag_s=lag_s)
+    for bound, count in (("0.001", 1), ("0.002", 2), ("0.05", 3), ("1.0", 3), ("+Inf", 4)):
+        assert bench.gauge("alfred_event_loop_delay_seconds_bucket", le=bound) == count
+    assert bench.gauge("alfred_event_loop_delay_seconds_sum") == pytest.approx(2.0315)
+
+
 def test_a_loop_that_is_always_late_is_load(bench: Bench) -> None:
     for _ in range(30):
         parts = bench.measure(lag_s=LOOP_LIMIT_S + LOOP_GRAIN_S)

@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from alfred_voice.pipeline.families import FRAME_BUCKETS, LANE_BUCKETS, LOOP_BUCKETS
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics, Recent
 
 
@@ -38,7 +39,11 @@ def test_the_registry_is_text_that_prometheus_parses(metrics: Metrics) -> None:
         "alfred_alert_active", "alfred_alerts", "alfred_audio_queue_frames",
         "alfred_event_loop_lag_seconds", "alfred_lane_queue_age_seconds", "alfred_lane_batch_jobs",
         "alfred_lane_batch_seconds", "alfred_lane_wait_seconds", "alfred_lane_failures",
-        "alfred_lane_restarts", "alfred_lane_rows_failed", "alfred_lane_timeouts",
+        "alfred_lane_restarts", "alfred_lane_rows_failed", "alfred_lane_timeouts", "alfred_lane_up",
+        "alfred_ws_close", "alfred_audio_seconds", "alfred_audio_frames_dropped", "alfred_interruptions",
+        "alfred_sessions_detached", "alfred_sessions_resumed", "alfred_event_loop_delay_seconds",
+        "alfred_tts_time_to_first_audio_seconds", "alfred_stt_real_time_factor_ratio", "alfred_recordings",
+        "alfred_webhook_notices",
     }  # fmt: skip
     assert all(family.documentation for family in found.values())
     assert value(metrics, "alfred_build_info", version="1.2.3") == 1
@@ -49,6 +54,40 @@ def test_the_registry_is_openmetrics_too(metrics: Metrics) -> None:
     names = {family.name for family in parse_openmetrics(text)}  # type: ignore[no-untyped-call]
     assert "alfred_build" in names
     assert "alfred_audio_frames" in names
+
+
+BASE_UNITS = ("_seconds", "_ratio", "_info", "_jobs", "_frames", "_total", "_bytes")
+PLAIN = {
+    "alfred_sessions_active", "alfred_lane_up", "alfred_alert_active", "alfred_backpressure_step",
+    "alfred_backpressure_rung", "alfred_partial_interval_factor", "http_request_duration_seconds",
+}  # fmt: skip
+"""Numbers without a unit, and the one name that is the whole field's."""
+
+
+def test_names_have_one_prefix_and_end_with_a_base_unit(metrics: Metrics) -> None:
+    for family in metrics.registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        if family.type == "info":
+            name = f"{family.name}_info"
+        if not name.startswith(("process_", "python_")) and name not in PLAIN:
+            assert name.startswith("alfred_"), name
+            assert name.endswith(BASE_UNITS), name
+
+
+def test_times_are_dense_below_the_20_ms_of_a_frame() -> None:
+    for bounds in (FRAME_BUCKETS, LANE_BUCKETS, LOOP_BUCKETS):
+        assert sum(bound < 0.02 for bound in bounds) >= 4
+        assert 0.02 in bounds
+    assert (min(LOOP_BUCKETS), max(LOOP_BUCKETS)) == (0.001, 1.0)
+
+
+def test_a_lane_is_up_but_while_its_engine_is_not_there(metrics: Metrics) -> None:
+    lane = LaneMetrics("stt", metrics)
+    for state, up in (("up", 1), ("restarting", 0), ("down", 0)):
+        lane.state = state
+        assert value(metrics, "alfred_lane_up", lane="stt") == up
+    lane.record_restart()
+    assert value(metrics, "alfred_lane_up", lane="stt") == 1
 
 
 def test_two_daemons_in_a_process_count_apart() -> None:

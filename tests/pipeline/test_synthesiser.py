@@ -124,6 +124,17 @@ async def test_the_rate_is_the_engines(synthesiser: Synthesiser, tts: ScriptedTt
     assert len(await whole(synthesiser, "abcdefghij")) == round(0.1 * tts.sample_rate)
 
 
+async def test_the_time_to_the_first_audio_is_noted_once_for_each_text(tts: ScriptedTts) -> None:
+    metrics = Metrics("0")
+    speaker = Synthesiser(PhraseCache(tts, 0), TtsOptions(), SystemClock(), LaneMetrics("tts", metrics))
+    for text in (THREE, "One more."):
+        async with aclosing(speaker.speak(text, "en-us", 1.0)) as pieces:
+            assert [piece async for piece in pieces]
+    count = metrics.registry.get_sample_value("alfred_tts_time_to_first_audio_seconds_count", {"engine": tts.name})
+    assert count == 2
+    speaker.close()
+
+
 async def test_a_piece_comes_before_the_sentence_is_finished(gated: GatedTts, slow: Synthesiser) -> None:
     async with aclosing(slow.speak(THREE, "en-us", 1.0)) as pieces:
         gated.leave.release()

@@ -168,6 +168,7 @@ async def test_under_load_waiting_silence_is_dropped_and_what_is_left_is_worked_
     await eventually(lambda: stream.frames_queued == 0)
     await asyncio.wait_for(stream.settled(), 5)
     assert stream.status()["frames_dropped"] == 100 - GIVEN_AT_ONCE - KEPT_FRAMES
+    assert bench.house.coordinator.metrics.dropped == {"load": 100 - GIVEN_AT_ONCE - KEPT_FRAMES, "lost": 0, "ended": 0}
 
 
 async def test_what_a_session_cannot_hold_any_more_is_lost_and_told_from_when_to_when(
@@ -188,6 +189,7 @@ async def test_what_a_session_cannot_hold_any_more_is_lost_and_told_from_when_to
     assert (lost.from_ms, lost.to_ms) == (first_ms, first_ms + LOST_FRAMES * 20)
     await asyncio.wait_for(stream.settled(), 5)
     assert stream.status()["frames_dropped"] == LOST_FRAMES
+    assert bench.house.coordinator.metrics.dropped["lost"] == LOST_FRAMES
 
 
 async def test_who_sends_too_fast_is_held_back_before_anybody_does_without_something(bench: Bench) -> None:

@@ -32,6 +32,7 @@ from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
 from alfred_voice.pipeline.owner import NOBODY, Owner
+from alfred_voice.pipeline.turn_trace import RemoteParent
 from alfred_voice.server.application import make_application
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.security import Security
@@ -281,6 +282,7 @@ class PlayedCoordinator:
         first_seq: int = 0,
         resume: ResumeOffer | None = None,
         owner: Owner = NOBODY,
+        parent: RemoteParent | None = None,
     ) -> PlayedStream:
         self.admit()
         if self.open_refusal is not None:

@@ -24,6 +24,7 @@ from alfred_voice.app import _recording_worker
 from alfred_voice.config import load
 from alfred_voice.errors import Draining
 from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.server.application import Server, make_application
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker, framed
@@ -339,10 +340,42 @@ async def test_a_recording_that_is_done_within_the_grace_time_is_done(played: An
 
 
 async def test_a_daemon_that_stops_takes_no_more_recordings() -> None:
-    routes = RecordingRoutes(RecordingWorker((sys.executable, "-c", PLAYED), {}), ServerOptions())
+    routes = RecordingRoutes(RecordingWorker((sys.executable, "-c", PLAYED), {}), ServerOptions(), Metrics("0"))
     await routes.drain(0)
     with pytest.raises(Draining):
         await routes.transcribe(cast("web.Request", None))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "outcome"), [("", "done"), ("crash", "failed"), ("fail", "failed"), ("odd=1", "unusable")]
+)
+async def test_recordings_are_counted_by_what_became_of_them(
+    play: Callable[..., Awaitable[Answer]], played: Any, prompt: str, outcome: str
+) -> None:
+    send = await play()
+    query = f"?{prompt}" if "=" in prompt else f"?prompt={prompt}"
+    await (await send(sound(), query)).read()
+    samples = {
+        sample.labels["outcome"]: sample.value
+        for family in played.metrics.door.recordings.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
+    assert samples == {outcome: 1}
+
+
+async def test_recordings_for_which_there_is_no_place_are_counted_as_refused(
+    play: Callable[..., Awaitable[Answer]], played: Any, tmp_path: Path
+) -> None:
+    send = await play()
+    first = await send(sound(), "?prompt=wait")
+    await first.content.readline()
+    assert (await send(sound())).status == 503
+    (tmp_path / "gate").touch()
+    await first.read()
+    count = played.metrics.registry.get_sample_value
+    assert count("alfred_recordings_total", {"outcome": "refused"}) == 1
+    assert count("alfred_recordings_total", {"outcome": "done"}) == 1
 
 
 async def test_without_a_worker_there_is_no_such_place(played_door: Any) -> None:
