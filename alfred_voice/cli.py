@@ -63,6 +63,7 @@ def _run(words: Sequence[str], interrupts: Interrupts) -> int:
         interrupts.close()
     try:
         sets = [setting for depth in range(_DEPTHS) for setting in getattr(args, f"set_{depth}", None) or ()]
+        args.set = sets
         args.loaded = config.load(preset=args.preset, file=args.config, environ=os.environ, sets=sets)
         return int(args.run(args))
     except AlfredVoiceError as error:

@@ -153,17 +153,6 @@ def _complete(parser: argparse.ArgumentParser, name: str) -> None:
             help="recordings to use: a folder with a manifest.json of the form "
             '{"files": [{"file": "a.wav", "text": "what is said"}]} (default: those that lie beside the recogniser)',
         )
-    _add_configuration(parser)
-
-
-def _add_configuration(parser: argparse.ArgumentParser) -> None:
-    """The command line's global options once more, as they are taken after the benchmark's name, too."""
-    group = parser.add_argument_group("configuration")
-    group.add_argument("--config", type=Path, metavar="FILE", default=argparse.SUPPRESS, help="a file with settings")
-    group.add_argument("--preset", metavar="NAME", default=argparse.SUPPRESS, help="a set of settings")
-    group.add_argument(
-        "--set", action="append", metavar="ROOM.KEY=VALUE", default=argparse.SUPPRESS, help="one setting"
-    )
 
 
 def _module(name: str) -> BenchmarkModule:

@@ -83,7 +83,9 @@ def test_ctrl_c_at_any_moment_ends_it_in_one_line(long: Path, after_s: float, wo
 
 def test_what_is_kept_is_told_and_taken_up_again(long: Path, tmp_path: Path) -> None:
     short = tmp_path / "a.wav"
-    short.write_bytes(long.read_bytes()[:200_000])
+    content = bytearray(long.read_bytes()[:200_000])
+    content[40:44] = (len(content) - 44).to_bytes(4, "little")
+    short.write_bytes(content)
     words = ["transcribe", str(short), str(long), *SCRIPTED, "--output-dir", str(tmp_path / "out")]
     words += ["--save-intermediates", "--resume", "--workers", "1"]
     notes = tmp_path / "out" / "long.segments.jsonl"
