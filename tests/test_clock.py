@@ -14,6 +14,13 @@ CALENDAR = {
     ("clock.py", "time"),
     # When a record was written.
     ("log.py", "fromtimestamp"),
+    # When a session was recorded, in the name of its files and in them.
+    ("pipeline/coordinator.py", "wall"),
+    ("pipeline/recording_folder.py", "fromtimestamp"),
+    # When an alert came up, and when a turn was, for those who are told of it elsewhere.
+    ("server/webhook.py", "wall"),
+    ("server/webhook.py", "fromtimestamp"),
+    ("pipeline/otel.py", "wall"),
 }
 READERS = {"wall", "time_ns", "now", "utcnow", "today", "fromtimestamp", "localtime", "gmtime"}
 

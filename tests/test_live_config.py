@@ -14,6 +14,7 @@ from alfred_voice import config
 from alfred_voice.clock import ManualClock
 from alfred_voice.config import Config, Loaded
 from alfred_voice.errors import ConfigError, ModelMissing, Overloaded, RestartNeeded, SwapRunning, UnknownVoice
+from alfred_voice.keys import HIDDEN
 from alfred_voice.live_config import LiveConfig, lanes_to_swap
 from alfred_voice.models.scripted import ScriptedStt, ScriptedTurn
 
@@ -109,6 +110,13 @@ async def test_every_key_is_shown_with_its_value_its_origin_and_whom_a_change_re
     assert shown["keys"]["vad.threshold"] == {"value": 0.4, "origin": "--set", "applies_to": "new sessions"}
     assert shown["keys"]["server.port"]["applies_to"] == "restart"
     assert shown["swap"] is None
+
+
+async def test_a_secret_that_is_set_is_not_shown(daemon: NotingDaemon) -> None:
+    loaded = config.load(environ={}, sets=["alerts.webhook_url=https://hooks.example/xyzzy"])
+    live = LiveConfig(loaded, lambda: loaded, daemon, ManualClock())
+    assert live.describe()["keys"]["alerts.webhook_url"]["value"] == HIDDEN
+    assert "xyzzy" not in repr(live.describe())
 
 
 async def test_a_change_is_applied_told_and_logged_once(
