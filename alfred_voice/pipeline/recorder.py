@@ -134,7 +134,7 @@ class Recorder:
         try:
             self._chunks.put_nowait(None)
         except queue.Full:
-            log.error("recordings_cut_off", extra={"waiting": self._chunks.qsize()})
+            log.error("recordings_not_written", extra={"waiting": self._chunks.qsize()})
             return
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
 

@@ -152,15 +152,12 @@ class RecordingRoutes:
                 async with self._work(Upload(file.name, wishes)) as work:
                     response, outcome = await _answer(request, work)
                     return response
-        except (AlfredVoiceError, web.HTTPException):
-            outcome = "unusable"
-            raise
-        except ConnectionError:
-            outcome = "gone"
+        except (AlfredVoiceError, web.HTTPException, ConnectionError) as error:
+            outcome = _outcome_of(error)
             raise
         finally:
-            self._count.labels(outcome).inc()
             self._taken -= 1
+            self._count.labels(outcome).inc()
             if not self._taken:
                 self._idle.set()
 
@@ -344,6 +341,13 @@ async def _answer(request: web.Request, work: _Work) -> tuple[web.StreamResponse
     if response is None:
         raise AssertionError("lines without an answer")
     return response, _outcome(last)  # whose end is sent when the place is free
+
+
+def _outcome_of(error: Exception) -> str:
+    """What became of a recording that was never worked on."""
+    if isinstance(error, ConnectionError):
+        return "gone"
+    return "refused" if isinstance(error, Overloaded) else "unusable"
 
 
 def _outcome(last: Line) -> str:
