@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import wave
 from pathlib import Path
 
@@ -14,6 +15,12 @@ from alfred_voice.models.store import Store, models_folder
 
 
 SAMPLE_RATE = 16_000
+
+
+def pytest_configure() -> None:
+    """Shells start what runs in the background with Ctrl-C ignored, and programs that the tests start inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
