@@ -194,7 +194,10 @@ async def test_an_engine_that_hangs_is_started_again_and_nothing_is_lost(
     faulty.throw(kind, "hang", times=1)
     all_heard = await faulty.speak(*[joined(said, silence(2.0))] * 2)
     assert faulty.more(kind, "timeouts") == 1
-    assert faulty.more(kind, "restarts") == 1
+    # Nobody waits for a turn model that takes so long: the sessions may be over before there is another one.
+    async with asyncio.timeout(30):
+        while not faulty.more(kind, "restarts"):  # noqa: ASYNC110  what is waited for is in another process
+            await asyncio.sleep(0.1)
     check_unharmed(all_heard, undisturbed)
 
 

@@ -120,7 +120,7 @@ async def test_metrics_in_prometheus_text_can_be_parsed_and_count(
             families = list(parse_prometheus(await response.text()))
         assert len(families) >= 10
         assert all(family.documentation for family in families)
-        assert all(family.name.startswith(("alfred_", "python_", "process_")) for family in families)
+        assert all(family.name.startswith(("alfred_", "http_", "python_", "process_")) for family in families)
         counters = [s for f in families if f.type == "counter" and "frame" in f.name for s in f.samples]
         return max(sample.value for sample in counters if sample.name.endswith("_total"))
 
