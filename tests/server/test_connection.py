@@ -22,7 +22,7 @@ from alfred_voice.errors import (
     UnusableText,
 )
 from alfred_voice.events import Pong, SessionFinished, SessionStats, WarningRaised
-from alfred_voice.server import connection
+from alfred_voice.server import connection, conversation
 
 
 ReadAll = Callable[[ClientWebSocketResponse], Awaitable[list[dict[str, Any]]]]
@@ -201,7 +201,7 @@ async def test_a_client_that_reads_nothing_is_cut_off(
     played_door: Any, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer hangs in the network then, and never gets to know that the outbox is full."""
-    monkeypatch.setattr(connection, "STALL_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(conversation, "STALL_TIMEOUT_S", 0.05)
     monkeypatch.setattr(connection, "CLOSE_TIMEOUT_S", 0.05)
     client = sockets.socket()
     client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
