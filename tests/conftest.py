@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import wave
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from alfred_voice.models.store import Store, models_folder
+from tests.event_loop import TidyLoop
 
 
 SAMPLE_RATE = 16_000
@@ -21,6 +23,11 @@ def pytest_configure() -> None:
     """Shells start what runs in the background with Ctrl-C ignored, and programs that the tests start inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], TidyLoop]]:
+    """The one kind of loop that tests run on."""
+    return {"tidy": TidyLoop}
 
 
 @pytest.fixture(scope="session")

@@ -75,9 +75,10 @@ class Account:
         self._metrics.sessions_detached.inc()
 
     def _note_effort(self, final: FinalTranscription) -> None:
-        """Note what recognition has taken for the length of what was said."""
+        """Note how much was said, and what recognition has taken for that."""
         length_ms = final.end_ms - final.start_ms
         if length_ms > 0:
+            self._metrics.heard_s += length_ms / 1000
             self._metrics.speech.real_time_factor.labels(final.engine).observe(final.processing_ms / length_ms)
 
     def close(self, stats: SessionStats) -> None:

@@ -11,6 +11,8 @@ from alfred_voice.pipeline.options import BackpressureOptions
 
 QUICK_DESCENT = 0.5
 """Where load is below half of the recovery level there is nothing to wait for: a rung is left in half the time."""
+IDLE_DESCENT = 0.25
+"""Where no session is open nobody would notice a relapse."""
 RELAPSE_S = 10.0
 """A rung that has to be taken again so soon after it was left, was left too early."""
 MOST_PATIENCE = 4.0
@@ -94,15 +96,21 @@ class Ladder:
         self._calm_since: float | None = None
         self._high_since: float | None = None
 
-    def update(self, load: float, now: float) -> Rung:
-        """Take the load (0 to 1) at ``now``; returns the rung that is in force from now on."""
+    def update(self, load: float, now: float, *, is_idle: bool = False) -> Rung:
+        """Take the load (0 to 1) at ``now``; returns the rung that is in force from now on.
+
+        Args:
+            load: 0 to 1.
+            now: clock seconds.
+            is_idle: no session is open.
+        """
         self._calm_since = _since(self._calm_since, now) if load < self._options.recovery else None
         self._high_since = _since(self._high_since, now) if load >= self._options.threshold else None
         if self.rung < Rung.PAUSE_PROCESSING and self._must_go_up(now):
             has_relapsed = now - self._left_at < RELAPSE_S
             self._patience = min(MOST_PATIENCE, self._patience * 2) if has_relapsed else 1.0
             self.rung, self._changed_at = Rung(self.rung + 1), now
-        elif self.rung > Rung.NONE and self._may_go_down(load, now):
+        elif self.rung > Rung.NONE and self._may_go_down(load, now, is_idle=is_idle):
             self.rung, self._changed_at, self._left_at = Rung(self.rung - 1), now, now
         return self.rung
 
@@ -123,13 +131,16 @@ class Ladder:
         since = self._changed_at if self.rung is Rung.NONE else max(self._changed_at, self._high_since)
         return now - since >= self._options.step_up_s
 
-    def _may_go_down(self, load: float, now: float) -> bool:
+    def _may_go_down(self, load: float, now: float, *, is_idle: bool) -> bool:
         if self._calm_since is None:
             return False
+        calm_s = now - max(self._changed_at, self._calm_since)
+        if is_idle:
+            return calm_s >= self._options.step_down_s * IDLE_DESCENT
         # Only the rung that was taken again is kept longer: once it has been left for good the way down is free.
         patience = self._patience if self._changed_at > self._left_at else 1.0
         pace = QUICK_DESCENT if load < self._options.recovery / 2 else 1.0
-        return now - max(self._changed_at, self._calm_since) >= self._options.step_down_s * patience * pace
+        return calm_s >= self._options.step_down_s * patience * pace
 
 
 def _since(since: float | None, now: float) -> float:

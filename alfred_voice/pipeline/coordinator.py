@@ -201,7 +201,7 @@ class Coordinator:
             raise Overloaded(f"the daemon cannot work: {self._failure}", retry_after_s=60)
         if self.phase is Phase.DRAINING:
             raise Draining("the daemon is shutting down", retry_after_s=10)
-        if not self._upkeep.degradation.admits(self._clock.now()):
+        if not self._upkeep.admits():
             retry_after_s = self._upkeep.retry_after_s()
             raise Overloaded("the daemon is overloaded and takes no new sessions now", retry_after_s)
         self.roster.check_room(self._clock.now())
@@ -387,7 +387,7 @@ class Coordinator:
             lanes["tts"] = self._synthesiser.figures
         return {
             **self.status(),
-            "load": self._upkeep.meter.describe(),
+            "load": self._upkeep.meter.describe(len(self.roster)),
             "latency_ms": {
                 "frame": metrics.frame_ms.summary(),
                 "final": metrics.final_ms.summary(),

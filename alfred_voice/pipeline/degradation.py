@@ -75,7 +75,7 @@ class Degradation:
         self._pace_partials(streams, now)
         self._limit_rates(parts.load, streams, now)
         was = self._ladder.rung
-        rung = self._ladder.update(parts.load, now)
+        rung = self._ladder.update(parts.load, now, is_idle=not streams)
         if self.measures.drops_frames:
             self._drop(streams, now, in_pauses=rung is was and parts.load >= self._backpressure.threshold)
         if rung is not was:

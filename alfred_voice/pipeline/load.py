@@ -9,6 +9,7 @@ import numpy as np
 
 from alfred_voice.clock import Clock
 from alfred_voice.pipeline.backpressure import LoadParts
+from alfred_voice.pipeline.demand import Demand
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.memory import Memory
 from alfred_voice.pipeline.metrics import Metrics
@@ -70,6 +71,8 @@ class LoadMeter:
         self.frames_queued = 0
         """Frames waiting, all sessions."""
         self._history: deque[Totals] = deque((Totals(self.started_at),))
+        self.demand = Demand()
+        """What the sessions will ask for."""
 
     def reconfigure(self, options: CoordinatorOptions) -> None:
         """Measure against other limits from now on."""
@@ -99,9 +102,10 @@ class LoadMeter:
         self._lag_s += (lag_s - self._lag_s) * LOOP_SMOOTHING
         self._dispatch.detect_queue.speakers = sum(stream.is_sending(now) for stream in streams)
         self._note_totals(self._dispatch, now)
+        self._note_demand(streams, now)
         self.parts = self._weigh(self._dispatch, streams, now, rationed=rationed)
         self.frames_queued = sum(stream.frames_queued for stream in streams)
-        self._publish(self._dispatch, now)
+        self._publish(self._dispatch, len(streams), now)
         return self.parts
 
     def _weigh(self, dispatch: Dispatch, streams: list[Stream], now: float, *, rationed: bool) -> LoadParts:
@@ -115,7 +119,8 @@ class LoadMeter:
             finals=max(queue.age_s(now) for queue in dispatch.transcribe_queues) / FINAL_LIMIT_S,
             turns=dispatch.judge_queue.age_s(now) / TURN_LIMIT_S,
             partials=0.0 if rationed else _oldest_partial_s(dispatch, now) / PARTIAL_LIMIT_S,
-            real_time=self.real_time_factor,
+            # What engines have done for those who have gone is no load any more.
+            real_time=self.real_time_factor if streams else 0.0,
             loop=self._lag_s / LOOP_LIMIT_S,
             memory=max(0.0, (self.memory_mb - memory.gc_trigger_mb) / max(1, memory.limit_mb - memory.gc_trigger_mb)),
         )
@@ -137,6 +142,15 @@ class LoadMeter:
         )
         while now - self._history[0].at > ERROR_WINDOW_S:
             self._history.popleft()
+
+    def _note_demand(self, streams: list[Stream], now: float) -> None:
+        self.demand.note(
+            now,
+            sessions=len(streams),
+            speakers=sum(stream.session.is_speaking for stream in streams),
+            heard_s=self._metrics.heard_s,
+            busy_s=self._history[-1].busy_s,
+        )
 
     def _span(self, seconds: float) -> tuple[Totals, Totals]:
         """The oldest totals that are no older than ``seconds`` before the newest, and the newest."""
@@ -172,18 +186,20 @@ class LoadMeter:
         passed = end.at - start.at
         return max((b - a) / passed for a, b in zip(start.busy_s, end.busy_s, strict=True))
 
-    def describe(self) -> dict[str, float]:
-        """The parts as JSON."""
+    def describe(self, sessions: int) -> dict[str, float]:
+        """The parts as JSON, and what so many sessions will ask for."""
         return {name: round(value, 4) for name, value in asdict(self.parts).items()} | {
+            "demand": round(self.demand.share(sessions), 4),
             "event_loop_lag_ms": round(self._lag_s * 1000, 2),
             "event_loop_lag_p99_ms": round(float(np.percentile(self._lags_s or [0.0], 99)) * 1000, 2),
         }
 
-    def _publish(self, dispatch: Dispatch, now: float) -> None:
+    def _publish(self, dispatch: Dispatch, sessions: int, now: float) -> None:
         metrics = self._metrics
         for name, value in asdict(self.parts).items():
             metrics.load.labels(name).set(value)
         metrics.load.labels("total").set(self.parts.load)
+        metrics.demand.set(self.demand.share(sessions))
         metrics.loop_lag.set(self._lag_s)
         metrics.queued.set(self.frames_queued)
         for lane in dispatch.lanes:

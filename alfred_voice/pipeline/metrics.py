@@ -242,6 +242,8 @@ class Metrics:
         self.frames_processed = 0
         self.dropped = {"load": 0, "lost": 0, "ended": 0}
         """Frames by why: silence given up under load, more than a session can hold, left over at a session's end."""
+        self.heard_s = 0.0
+        """Of the speech that finals were told of."""
         self.spoken_s = 0.0
         """Of the daemon's own speech."""
         self.frame_ms = Recent()
@@ -312,6 +314,11 @@ class Metrics:
         self.alerts = Gauge("alfred_alert_active", "1 while an alert is up", ["code"], registry=registry)
         self.alerts_raised = Counter("alfred_alerts", "Alerts that have been raised", ["code"], registry=registry)
         self.load = Gauge("alfred_load_ratio", "Load, 0 to 1, and its parts", ["part"], registry=registry)
+        self.demand = Gauge(
+            "alfred_demand_ratio",
+            "Share of its time that the busiest engine will need for those who are speaking, by what speech has cost",
+            registry=registry,
+        )
         self.partial_factor = Gauge(
             "alfred_partial_interval_factor", "By how much partials come less often than configured", registry=registry
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from alfred_voice.events import AudioAcknowledged, PipelineHealth
 from alfred_voice.pipeline.alerts import AlertBook, AlertChange, Readings
 from alfred_voice.pipeline.backpressure import Rung
 from alfred_voice.pipeline.degradation import Degradation
+from alfred_voice.pipeline.demand import TALK_WINDOW_S
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.drain import drain_s
 from alfred_voice.pipeline.growth import Growth
@@ -161,6 +163,15 @@ class Upkeep:
             if self.on_alert is not None:
                 self.on_alert(change)
 
+    def admits(self) -> bool:
+        """Whether one more session may be let in: nothing is paused, and all speakers together can be served."""
+        return self._can_serve_more and self.degradation.admits(self._clock.now())
+
+    @property
+    def _can_serve_more(self) -> bool:
+        """Up to the recovery level, so that there is room for moments in which more of them speak than usual."""
+        return self.meter.demand.share(len(self._roster) + 1) < self._options.backpressure.recovery
+
     def retry_after_s(self) -> int:
         """When somebody who is refused now may be let in, in whole seconds, from what the lanes have before them."""
         if self._dispatch is None:
@@ -168,7 +179,9 @@ class Upkeep:
         waiting = [
             (len(lane.queue), self._dispatch.lane_metrics[lane.name].seconds_per_job) for lane in self._dispatch.lanes
         ]
-        return drain_s(waiting, self.degradation.rung, self._options.backpressure)
+        # Who speaks now may have paused by then; more is not known of when there will be room.
+        talk_s = 0.0 if self._can_serve_more else TALK_WINDOW_S
+        return max(math.ceil(talk_s), drain_s(waiting, self.degradation.rung, self._options.backpressure))
 
     def end_expired(self, now: float) -> int:
         """End the sessions that are beyond their limits; returns how many."""

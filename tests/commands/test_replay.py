@@ -19,6 +19,7 @@ from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions, MemoryOptions, RecordingOptions
 from alfred_voice.session.settings import SessionSettings
+from tests.event_loop import run_to_end
 
 
 def record(folder: Path, samples: Any, engines: Engines) -> Path:
@@ -40,7 +41,7 @@ def record(folder: Path, samples: Any, engines: Engines) -> Path:
                 pass
         await coordinator.close()
 
-    asyncio.run(speak())
+    run_to_end(speak())
     return next(folder.glob("*.jsonl"))
 
 

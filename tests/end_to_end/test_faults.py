@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from alfred_voice.models.store import Store
+from tests.event_loop import run_to_end
 from tests.faults import Fault, Switch, Wrong, marked
 from tests.sounds import Int16, joined, silence
 from tests.support import (
@@ -100,7 +101,7 @@ def said(sentence: Int16) -> Int16:
 @pytest.fixture(scope="module")
 def undisturbed(daemon_with_faults: Faulty, said: Int16) -> Heard:
     """What the daemon hears when nothing goes wrong."""
-    (heard,) = asyncio.run(daemon_with_faults.speak(said, partials=False))
+    (heard,) = run_to_end(daemon_with_faults.speak(said, partials=False))
     check_session(heard)
     assert heard.text
     return heard

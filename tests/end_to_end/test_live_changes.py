@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.event_loop import run_to_end
 from tests.sounds import Int16
 from tests.support import Daemon, check_session, clean_environment, running_daemon, stream, words
 
@@ -56,7 +57,7 @@ def test_a_session_speaks_across_a_change_of_models_and_its_transcript_is_comple
         return await speaking
 
     with start_daemon() as daemon:
-        heard = asyncio.run(speak_and_change(daemon))
+        heard = run_to_end(speak_and_change(daemon))
         assert settings_of(daemon)["swap"]["state"] == "done"
         log = daemon.log_tail(10_000)
 

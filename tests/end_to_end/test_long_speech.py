@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.event_loop import run_to_end
 from tests.sounds import Int16, chords, joined, noise, silence
 from tests.support import Daemon, Heard, check_session, repeated_runs, stream, word_error_rate, words
 
@@ -33,7 +34,7 @@ def runs(daemon: Daemon, two_cities: Int16, say: Any) -> dict[str, Heard]:
             stream(daemon.ws, two_cities, tail_s=1.0), stream(daemon.ws, gaps, tail_s=1.0, mode="msgpack")
         )
 
-    return dict(zip(("two_cities", "tale"), asyncio.run(together()), strict=True))
+    return dict(zip(("two_cities", "tale"), run_to_end(together()), strict=True))
 
 
 def _without_pauses(samples: Int16) -> list[Int16]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from tests.event_loop import run_to_end
 from tests.sounds import Int16
 from tests.support import check_session, clean_environment, stream, words
 
@@ -25,10 +25,10 @@ def test_a_session_is_recorded_when_that_is_asked_for_and_replays_to_the_same_ev
 ) -> None:
     folder = tmp_path / "recordings"
     with start_daemon("--set", f"recording.folder={folder}") as daemon:
-        before = asyncio.run(stream(daemon.ws, sentence[:16_000], pace=4.0))
+        before = run_to_end(stream(daemon.ws, sentence[:16_000], pace=4.0))
         switched = command("config", "set", "recording.enabled=true", "--daemon", daemon.base)
         assert "recording.enabled: false -> true (new sessions)" in switched.stdout
-        heard = asyncio.run(stream(daemon.ws, sentence, tail_s=1.0))
+        heard = run_to_end(stream(daemon.ws, sentence, tail_s=1.0))
 
     assert "recorded" not in before.one("sessionStarted")
     assert heard.one("sessionStarted")["recorded"] is True

@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.event_loop import run_to_end
 from tests.sounds import Int16, click, joined, silence
 from tests.support import At, Daemon, Event, Heard, check_session, stream, word_error_rate
 
@@ -63,7 +64,7 @@ def runs(daemon: Daemon, sentence: Int16) -> dict[str, Heard]:
             await asyncio.gather(*[stream(daemon.ws, start={"partials": False}, **plan) for plan in plans.values()])
         )
 
-    return dict(zip(plans, asyncio.run(together()), strict=True))
+    return dict(zip(plans, run_to_end(together()), strict=True))
 
 
 def pieces_of(heard: Heard, speech_id: int) -> list[tuple[float, bytes]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.event_loop import run_to_end
 from tests.sounds import Int16
 from tests.support import Daemon, Heard, check_session, stream, word_error_rate, words
 
@@ -59,7 +60,7 @@ def runs(daemon: Daemon, reading: Int16) -> dict[str, Heard]:
             stream(daemon.ws, reading, mode="msgpack", start={"events": ["*"]}, tail_s=1.0),
         )
 
-    return dict(zip(("json", "msgpack"), asyncio.run(both()), strict=True))
+    return dict(zip(("json", "msgpack"), run_to_end(both()), strict=True))
 
 
 @pytest.fixture(params=["json", "msgpack"])

@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alfred_voice.server.form import read_upload
+from tests.event_loop import run_to_end
 from tests.files.odd_files import wav
 from tests.footprint import Footprint, footprint_of, settled
 from tests.fuzz.inputs import HUGE, SEEN, damaged, deliberate, junk, share
@@ -216,7 +217,7 @@ def read_form(body: bytes, content_type: str, cuts: list[int]) -> Any:
         made = make_mocked_request("POST", "/process_frame", {"Content-Type": content_type}, payload=payload)
         return await asyncio.wait_for(read_upload(made, 4096), 10)
 
-    return asyncio.run(read())
+    return run_to_end(read())
 
 
 # As the daemon does, see ignore_warnings.

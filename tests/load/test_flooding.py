@@ -24,23 +24,26 @@ async def flood(daemon: Daemon, reading: Int16, until: asyncio.Event) -> int:
     """Send speech without a pause for breath; how many seconds of it the daemon has taken."""
     data = joined(reading, silence(0.5)).astype("<i2").tobytes()
     sent = 0
-    async with aiohttp.ClientSession() as http, await _entered(http, daemon) as ws:
 
-        async def read() -> None:
-            async for _ in ws:
-                pass
-
-        reading_events = asyncio.create_task(read())
-        while not until.is_set() and sent < FLOOD_S * 32_000:
+    async def send() -> None:
+        nonlocal sent
+        while sent < FLOOD_S * 32_000:
             for start in range(0, len(data), 6_400):
-                try:
-                    await asyncio.wait_for(ws.send_bytes(data[start : start + 6_400]), 0.2)
-                    sent += 6_400
-                except TimeoutError:
-                    # The daemon does not read: that is what holds a flood back.
-                    if until.is_set():
-                        break
-        reading_events.cancel()
+                # It waits here for as long as the daemon does not read: that is what holds a flood back.
+                await ws.send_bytes(data[start : start + 6_400])
+                sent += 6_400
+
+    async def read() -> None:
+        async for _ in ws:
+            pass
+
+    async with aiohttp.ClientSession() as http, await _entered(http, daemon) as ws:
+        tasks = [asyncio.create_task(send()), asyncio.create_task(read())]
+        await until.wait()
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome
     return sent // 32_000
 
 

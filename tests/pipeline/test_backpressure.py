@@ -53,6 +53,19 @@ def test_the_step_follows_the_load(loads: list[tuple[float, float]], expected: l
     assert steps(*loads) == expected
 
 
+def test_without_anybody_there_it_goes_down_in_a_quarter_of_the_time() -> None:
+    ladder = Ladder(OPTIONS)
+    for now in (0, 2, 4):
+        ladder.update(HIGH, now)
+    rungs = [int(ladder.update(IDLE, 5 + tenths / 10, is_idle=True)) for tenths in range(50)]
+    assert [5 + rungs.index(rung) / 10 for rung in (2, 1, 0)] == [6.3, 7.6, 8.9], "1.25 s each"
+
+
+def test_without_anybody_there_high_load_takes_it_up_all_the_same() -> None:
+    ladder = Ladder(OPTIONS)
+    assert [int(ladder.update(HIGH, now, is_idle=True)) for now in (0, 2, 4)] == [1, 2, 3]
+
+
 LOADS = st.lists(st.tuples(st.integers(0, 4), st.floats(0, 1)), max_size=200)
 """(seconds since the one before, load)"""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 import pytest
@@ -60,12 +60,20 @@ class PlayedMemory:
 
 
 @dataclass
+class Speaker:
+    """What the meter asks a session."""
+
+    is_speaking: bool = False
+
+
+@dataclass
 class Waiting:
     """What the meter asks a stream."""
 
     waited: float = 0.0
     frames_queued: int = 0
     sending: bool = False
+    session: Speaker = field(default_factory=Speaker)
 
     def waiting_s(self, now: float) -> float:
         return self.waited
@@ -171,7 +179,7 @@ def real_time(bench: Bench, lane: str, share: float, *, is_urgent: bool = True, 
     parts = LoadParts()
     for _ in range(round(seconds / TICK_S)):
         bench.dispatch.lane_metrics[lane].record_batch(1, share * TICK_S, 0.0, is_urgent=is_urgent)
-        parts = bench.measure()
+        parts = bench.measure(Waiting())
     return parts.real_time
 
 
@@ -189,6 +197,12 @@ def test_one_long_batch_after_a_rest_is_no_load(bench: Bench) -> None:
     for _ in range(60):
         bench.measure()
     assert real_time(bench, "turn", 1.0, seconds=1.5) < 0.5
+
+
+def test_what_was_done_for_those_who_have_gone_is_no_load(bench: Bench) -> None:
+    assert real_time(bench, "stt", 0.9) > 0.8
+    assert bench.measure() == LoadParts()
+    assert bench.measure(Waiting()).real_time > 0.8, "for somebody who has come, it is"
 
 
 def test_turns_are_late_when_silence_has_ended_them(bench: Bench, turn_job: Make) -> None:
@@ -217,7 +231,7 @@ def test_a_loop_that_is_always_late_is_load(bench: Bench) -> None:
     for _ in range(30):
         parts = bench.measure(lag_s=LOOP_LIMIT_S + LOOP_GRAIN_S)
     assert parts.loop == pytest.approx(1.0, abs=0.01)
-    assert bench.meter.describe()["event_loop_lag_ms"] == pytest.approx(100, abs=1)
+    assert bench.meter.describe(0)["event_loop_lag_ms"] == pytest.approx(100, abs=1)
 
 
 @pytest.mark.parametrize(("resident", "part"), [(150.0, 0.0), (200.0, 0.0), (250.0, 0.5), (300.0, 1.0), (400.0, 2.0)])
@@ -288,4 +302,18 @@ def test_the_figures_are_there_for_operators(bench: Bench, turn_job: Make) -> No
     assert bench.gauge("alfred_audio_queue_frames") == 7
     assert bench.gauge("alfred_lane_queue_age_seconds", lane="turn") == pytest.approx(0.5)
     assert bench.gauge("alfred_lane_queue_age_seconds", lane="stt") == 0.0
-    assert set(bench.meter.describe()) == {*asdict(LoadParts()), "event_loop_lag_ms", "event_loop_lag_p99_ms"}
+    others = {"demand", "event_loop_lag_ms", "event_loop_lag_p99_ms"}
+    assert set(bench.meter.describe(2)) == {*asdict(LoadParts()), *others}
+
+
+def test_what_speakers_will_ask_for_goes_by_what_speech_has_cost_the_busiest_engine(bench: Bench) -> None:
+    streams = [Waiting(session=Speaker(is_speaking=number < 4)) for number in range(10)]
+    for _ in range(300):
+        # Four speak: in a tenth of a second 0.4 s of speech, at a price of 0.1 s a second.
+        bench.metrics.heard_s += 0.4
+        bench.dispatch.lane_metrics["stt"].record_batch(1, 0.04, 0.0)
+        bench.dispatch.lane_metrics["turn"].record_batch(1, 0.01, 0.0)
+        bench.dispatch.lane_metrics["stt-far"].record_batch(1, 0.1, 0.0)
+        bench.measure(*streams)
+    assert bench.gauge("alfred_demand_ratio") == pytest.approx(0.4, rel=0.05)
+    assert bench.meter.describe(20)["demand"] == pytest.approx(0.8, rel=0.05), "twice as many, of whom as many speak"

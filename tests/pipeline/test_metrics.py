@@ -36,6 +36,7 @@ def test_the_registry_is_text_that_prometheus_parses(metrics: Metrics) -> None:
         "alfred_interruption_latency_seconds", "alfred_turns", "alfred_turns_unjudged", "alfred_turn_latency_seconds",
         "alfred_utterances", "alfred_errors",
         "alfred_backpressure_changes", "alfred_backpressure_step", "alfred_backpressure_rung", "alfred_load_ratio",
+        "alfred_demand_ratio",
         "alfred_alert_active", "alfred_alerts", "alfred_audio_queue_frames",
         "alfred_event_loop_lag_seconds", "alfred_lane_queue_age_seconds", "alfred_lane_batch_jobs",
         "alfred_lane_batch_seconds", "alfred_lane_wait_seconds", "alfred_lane_failures",

@@ -23,6 +23,7 @@ from alfred_voice.events import (
 from alfred_voice.pipeline import upkeep as upkeep_module
 from alfred_voice.pipeline.backpressure import LoadParts, Rung
 from alfred_voice.pipeline.degradation import FREE_RATE_AFTER_S, KEPT_FRAMES, LOST_FRAMES
+from alfred_voice.pipeline.demand import TALK_WINDOW_S
 from alfred_voice.pipeline.memory import Memory
 from alfred_voice.pipeline.options import (
     BackpressureOptions,
@@ -251,6 +252,25 @@ async def test_who_is_refused_is_told_when_to_come_back(bench: Bench) -> None:
     with pytest.raises(Overloaded) as caught:
         bench.house.open()
     assert caught.value.retry_after_s == 2, "nothing waits: the calm that the top rung asks for"
+
+
+async def test_nobody_new_is_let_in_while_those_who_speak_need_all_of_an_engine(bench: Bench) -> None:
+    stream = bench.house.open("early")
+    metrics, lane = bench.house.coordinator.metrics, bench.house.coordinator._dispatch.lane_metrics["stt"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(stream.session), "is_speaking", property(lambda _: True))
+        for _ in range(300):
+            metrics.heard_s += 0.1
+            lane.record_batch(1, 0.025, 0.0)
+            bench.tick()
+        assert bench.upkeep.degradation.rung is Rung.NONE, "a second session would need 0.5, a third 0.75"
+        bench.house.open("second")
+        bench.tick()
+        with pytest.raises(Overloaded) as caught:
+            bench.house.open("third")
+        assert caught.value.retry_after_s == TALK_WINDOW_S
+    bench.tick(30)
+    bench.house.open("fourth")
 
 
 async def test_without_load_nothing_is_dropped(bench: Bench) -> None:
