@@ -41,7 +41,16 @@ _log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/livez", "/readyz", "/health", "/static/{name}"})
 """Routes for which nobody needs a key: probes, and files that are the same in every copy of this package."""
-ADMIN = frozenset({"/optimize", "/monitor", "/monitor/feed", "/config"})
+ADMIN = frozenset(
+    {
+        "/optimize",
+        "/monitor",
+        "/monitor/feed",
+        "/monitor/sessions/{session_id}/feed",
+        "/monitor/load-test",
+        "/config",
+    }
+)
 """Routes that concern everybody's sessions, or the daemon itself.
 
 Figures (``/metrics``, ``/pipeline/status``) name nobody: any key may."""
