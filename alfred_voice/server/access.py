@@ -54,7 +54,9 @@ ADMIN = frozenset(
 """Routes that concern everybody's sessions, or the daemon itself.
 
 Figures (``/metrics``, ``/pipeline/status``) name nobody: any key may."""
-PAGES = frozenset({"/monitor"})
+OPEN_PAGES = frozenset({"/"})
+"""Pages that hold nothing of anybody's and ask for a key themselves; not the WebSocket at the same path."""
+PAGES = frozenset({"/monitor", "/"})
 """Routes that a person opens in a browser: a key in the query is exchanged for a cookie."""
 MOST_KNOWN = 4096
 """Pairs of an address and a key that are remembered as good."""
@@ -152,6 +154,8 @@ class Access:
             request[CALLER] = Caller(self._owner(request, None), is_admin=True)
             return None
         credential = credential_of(request)
+        if credential is None and route in OPEN_PAGES and not is_websocket(request):
+            return None
         key = self._key_of_cookie(request) if credential is None else self._key_of(request, credential)
         self._count(key)
         if route in ADMIN and not key.is_admin:

@@ -22,6 +22,7 @@ from alfred_voice.server.http import HttpRoutes
 from alfred_voice.server.load_test import LoadTestRoutes
 from alfred_voice.server.monitor import MonitorRoutes
 from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.pages import TalkRoutes
 from alfred_voice.server.problems import problem_documents
 from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
 from alfred_voice.server.request_timer import RequestTimer
@@ -78,8 +79,10 @@ def make_application(
     application[LOAD_TEST] = load_test
     application[RESUMPTION] = resumption
     application[SECURITY] = security
+    sockets = WebSocketRoutes(coordinator, admission, resumption, options, security.options)
     for room in (
-        WebSocketRoutes(coordinator, admission, resumption, options, security.options),
+        sockets,
+        TalkRoutes(sockets.connect, security.keys, options),
         HttpRoutes(coordinator, uploads, options),
         uploads,
         MonitorRoutes(coordinator, feed, session_feeds),
