@@ -116,9 +116,11 @@ class Vitals:
         )  # fmt: skip
 
     def _spent_now(self) -> _Spent:
-        times = os.times()
-        busy_s = tuple(lane.busy_s for lane in self._lanes.values())
-        return _Spent(self._clock.now(), times.user + times.system, busy_s)
+        times, now = os.times(), self._clock.now()
+        # A batch counts in a lane's own figures when it is done; one may take longer than a row.
+        engaged = {} if self._dispatch is None else {lane.name: lane.engaged_s(now) for lane in self._dispatch.lanes}
+        busy_s = tuple(lane.busy_s + engaged.get(name, 0.0) for name, lane in self._lanes.items())
+        return _Spent(now, times.user + times.system, busy_s)
 
     @property
     def cpu_percent(self) -> float:

@@ -10,6 +10,7 @@ const GAP_S = 5; // rows further apart are not joined: nobody knows what was bet
 const NICE = [1, 2, 2.5, 5, 10];
 const DASHES = [[], [5, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4]];
 const TIME_STEPS = [10, 15, 30, 60, 120, 180, 300];
+const LEAST_SPAN_S = 60;
 const FAR_KEY_ROWS = 30;
 
 export function niceStep(span, most) {
@@ -160,7 +161,9 @@ export class Chart {
     }
     top = this.definition.top ?? top;
     const step = niceStep(top, 3);
-    this.#view = { from, start: end - this.#seconds, end, top: Math.ceil((top / step) * 0.999) * step, step };
+    // A daemon that is young has no quarter of an hour to show.
+    const span = Math.min(this.#seconds, Math.max(LEAST_SPAN_S, end - history.at[from]));
+    this.#view = { from, start: end - span, end, top: Math.ceil((top / step) * 0.999) * step, step };
   }
 
   #x(time) {
@@ -190,7 +193,7 @@ export class Chart {
       pen.fillText(Number(value.toPrecision(3)).toLocaleString("en"), LEFT - 6, y);
     }
     const room = Math.max(2, Math.floor((width - LEFT - RIGHT) / 64));
-    const every = TIME_STEPS.find((seconds) => this.#seconds / seconds <= room) ?? 300;
+    const every = TIME_STEPS.find((seconds) => (end - start) / seconds <= room) ?? 300;
     pen.textAlign = "center";
     pen.textBaseline = "alphabetic";
     const zone = new Date().getTimezoneOffset() * 60;
@@ -204,7 +207,7 @@ export class Chart {
 
   #drawLimits(pen) {
     const { width } = this.#size;
-    for (const { value, label, level } of this.definition.limits()) {
+    for (const { value, label, level, isBelow } of this.definition.limits()) {
       if (value > this.#view.top) continue;
       const y = Math.round(this.#y(value)) + 0.5;
       pen.strokeStyle = pen.fillStyle = this.#colours[level];
@@ -214,9 +217,9 @@ export class Chart {
       pen.lineTo(width - RIGHT, y);
       pen.stroke();
       pen.setLineDash([]);
-      pen.textAlign = "right";
-      pen.textBaseline = y < TOP + 14 ? "top" : "bottom";
-      pen.fillText(label, width - RIGHT - 2, y + (y < TOP + 14 ? 3 : -2));
+      pen.textAlign = "left";
+      pen.textBaseline = isBelow || y < TOP + 14 ? "top" : "bottom";
+      pen.fillText(label, LEFT + 4, y + (pen.textBaseline === "top" ? 3 : -2));
     }
   }
 

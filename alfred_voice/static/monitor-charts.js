@@ -39,7 +39,7 @@ export class Charts {
       {
         name: "load", title: "Load", unit: "%", lines: one("load", 0, 100), least: 100, top: 100, text: (v) => number(v, 0),
         limits: limit((l) => [
-          { value: l.threshold * 100, label: "degrades", level: "bad" }, { value: l.recovery * 100, label: "recovers", level: "good" },
+          { value: l.threshold * 100, label: "degrades", level: "bad" }, { value: l.recovery * 100, label: "recovers", level: "good", isBelow: true },
         ]),
       },
       {
@@ -57,7 +57,7 @@ export class Charts {
         name: "memory", title: "Memory", unit: "MB", lines: one("memory_mb", 3), least: 50, text: (v) => number(v, 0),
         limits: limit((l) => [
           { value: l.memory_mb, label: `limit ${l.memory_mb} MB`, level: "bad", isAlwaysShown: true },
-          { value: l.gc_trigger_mb, label: `collects at ${l.gc_trigger_mb}`, level: "warn", isAlwaysShown: true },
+          { value: l.gc_trigger_mb, label: `collects at ${l.gc_trigger_mb}`, level: "warn", isAlwaysShown: true, isBelow: true },
         ]),
       },
       { name: "cpu", title: "Processor", unit: "% of a core", lines: one("cpu_percent", 3), least: 20, text: (v) => number(v, 0), limits: none },

@@ -52,7 +52,7 @@ export async function during(button, deed) {
     button.removeAttribute("aria-busy");
     button.disabled = false;
     // A button that is disabled loses the keyboard.
-    if (hadFocus && document.activeElement === document.body) button.focus();
+    if (hadFocus && !button.hidden && document.activeElement === document.body) button.focus();
   }
 }
 

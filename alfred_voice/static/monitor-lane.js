@@ -4,6 +4,7 @@ import { readColours } from "./monitor-charts.js";
 import { endSession, sure } from "./monitor-deeds.js";
 import { at, clock, duration, list, make, milliseconds, number, put, set } from "./monitor-dom.js";
 import { EventStream } from "./monitor-feed.js";
+import { percentiles } from "./monitor-sessions.js";
 import { Lane, Timeline } from "./monitor-timeline.js";
 
 const SILENT_MS = 3_000;
@@ -39,7 +40,7 @@ export class LaneView {
     put(at("lane-note"), "connecting");
     put(at("lane-state"), "");
     at("lane-log").replaceChildren();
-    at("lane-end").disabled = false;
+    at("lane-end").hidden = false;
     this.#drawText();
     at("lane").showModal();
     at("lane-close").focus();
@@ -64,7 +65,8 @@ export class LaneView {
 
   #over(sentence) {
     put(at("lane-note"), sentence);
-    at("lane-end").disabled = true;
+    if (document.activeElement === at("lane-end") || document.activeElement === document.body) at("lane-close").focus();
+    at("lane-end").hidden = true;
     put(at("lane-state"), "ended");
     set(at("lane-state"), "data-state", "ended");
     this.#stream?.close();
@@ -97,8 +99,8 @@ export class LaneView {
       ["Utterances", session.utterances],
       ["Frames dropped", session.frames_dropped],
       ["Buffered", milliseconds(session.buffered_ms)],
-      ["Final, median · 95 %", final.count ? `${number(final.p50, 0)} · ${number(final.p95, 0)} ms` : "–"],
-      ["Turn, median · 95 %", turn.count ? `${number(turn.p50, 0)} · ${number(turn.p95, 0)} ms` : "–"],
+      ["Final, median · 95 %", percentiles(final)],
+      ["Turn, median · 95 %", percentiles(turn)],
       ["Events unread", session.events_waiting],
     ];
     list(at("lane-figures"), facts, () => make("div", {}, make("dt"), make("dd")), (item, [label, value]) => {
@@ -138,10 +140,11 @@ export class LaneView {
     const said = sentence(event);
     if (!said) return;
     const log = at("lane-log");
-    const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+    const box = log.parentElement;
+    const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
     log.append(make("li", { "data-kind": event.type }, make("time", {}, clock(event.at_ms ?? event.end_ms ?? event.clock_ms)), make("span", {}, said)));
     while (log.children.length > MOST_TOLD) log.firstElementChild.remove();
-    if (isAtEnd) log.scrollTop = log.scrollHeight;
+    if (isAtEnd) box.scrollTop = box.scrollHeight;
   }
 
   #resize() {

@@ -70,6 +70,7 @@ function drawLoad(now) {
   const worst = parts.reduce((a, b) => (b.value > a.value ? b : a));
   put(at("load"), number(now.pipelineState.processingLoad, 0));
   put(at("load-worst"), worst.value >= 0.01 ? `most of it: ${worst.label}` : "nothing weighs on it");
+  put(at("load-limits"), `degrades from ${number(now.limits.threshold * 100, 0)} %, recovers below ${number(now.limits.recovery * 100, 0)} %`);
   const scale = at("load-scale");
   scale.style.setProperty("--share", Math.min(1, now.pipelineState.processingLoad / 100));
   scale.style.setProperty("--threshold", now.limits.threshold);
@@ -109,7 +110,7 @@ export function drawLog(history) {
     set(item, "data-kind", mark.kind);
   });
   at("no-log").hidden = newest.length > 0;
-  at("log").hidden = newest.length === 0;
+  at("log").parentElement.hidden = newest.length === 0;
 }
 
 export function drawLanes(now) {

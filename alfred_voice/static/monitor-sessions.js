@@ -7,6 +7,7 @@ const latency = (kind) => (session) => {
   const found = session.latency_ms?.[kind];
   return found?.count ? found.p95 : -1;
 };
+const LONG_MS = 10_000;
 const STATES = ["speaking", "stopping", "listening", "detached", "ended"];
 
 // What a column shows, by what it sorts, and where it begins: with the largest, unless it is words.
@@ -14,7 +15,7 @@ const COLUMNS = [
   { name: "session", title: "Session", order: (session) => session.session_id, isText: true },
   { name: "state", title: "State", order: (session) => STATES.indexOf(session.state), isText: true },
   { name: "age", title: "Age", order: (session) => session.age_s, isNumber: true },
-  { name: "transport", title: "By", order: (session) => session.transport, isText: true },
+  { name: "transport", title: "Transport", order: (session) => session.transport, isText: true },
   { name: "language", title: "Language", order: (session) => session.language ?? "", isText: true },
   { name: "audio", title: "Audio", order: (session) => session.stream_ms, isNumber: true },
   { name: "buffered", title: "Buffered", order: (session) => session.buffered_ms, isNumber: true },
@@ -119,7 +120,7 @@ export class Sessions {
     const cells = { state };
     const row = make("tr", {}, make("th", { scope: "row", class: "name" }, opener), make("td", {}, state));
     for (const { name, isNumber } of COLUMNS.slice(2)) {
-      cells[name] = make("td", { class: isNumber ? "number" : name });
+      cells[name] = make("td", { class: isNumber ? "number" : name, "data-column": name });
       row.append(cells[name]);
     }
     row.append(make("td", { class: "action" }, endButton(id)));
@@ -151,6 +152,9 @@ function drawRow(cells, session) {
   if (cells.words.title !== session.last_text) cells.words.title = session.last_text;
 }
 
-function percentiles(summary) {
-  return summary.count ? `${number(summary.p50, 0)} · ${number(summary.p95, 0)} ms` : "–";
+export function percentiles(summary) {
+  if (!summary.count) return "–";
+  const isLong = summary.p95 >= LONG_MS;
+  const [middle, high] = [summary.p50, summary.p95].map((ms) => (isLong ? number(ms / 1000, 1) : number(ms, 0)));
+  return `${middle} · ${high} ${isLong ? "s" : "ms"}`;
 }

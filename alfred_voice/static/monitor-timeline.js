@@ -3,6 +3,9 @@
 import { clock, number } from "./monitor-dom.js";
 
 const SPAN_MS = 30_000;
+const NARROW_SPAN_MS = 12_000;
+const NARROW = 560;
+const BAR = 7; // of a text: how long it took to say
 const WINDOW_MS = 32;
 const KEPT_MS = 60_000;
 const LABELS = 84;
@@ -105,6 +108,7 @@ export class Timeline {
   #canvas;
   #pen;
   #width = 0;
+  #spanMs = SPAN_MS;
   #colours = {};
   thresholds = { vad: 0.5 };
 
@@ -117,6 +121,7 @@ export class Timeline {
     this.#colours = colours;
     const ratio = Math.min(3, window.devicePixelRatio || 1);
     this.#width = this.#canvas.parentElement.clientWidth;
+    this.#spanMs = this.#width < NARROW ? NARROW_SPAN_MS : SPAN_MS;
     this.#canvas.width = Math.round(this.#width * ratio);
     this.#canvas.height = Math.round(HEIGHT * ratio);
     this.#canvas.style.height = `${HEIGHT}px`;
@@ -124,12 +129,12 @@ export class Timeline {
   }
 
   #x(ms, end) {
-    return LABELS + (1 - (end - ms) / SPAN_MS) * (this.#width - LABELS);
+    return LABELS + (1 - (end - ms) / this.#spanMs) * (this.#width - LABELS);
   }
 
   draw(lane) {
     const pen = this.#pen;
-    const end = Math.max(SPAN_MS, lane.clockMs);
+    const end = Math.max(this.#spanMs, lane.clockMs);
     pen.clearRect(0, 0, this.#width, HEIGHT);
     let y = 0;
     const places = {};
@@ -154,7 +159,7 @@ export class Timeline {
     this.#drawLevel(lane, end, places.level);
     this.#drawProbability(lane, end, places.probability);
     for (const { from, to } of lane.spans) this.#block(from, to ?? end, end, places.speech, this.#colours.good, "", to === null);
-    for (const text of lane.texts) this.#drawText(text, end, places.text);
+    lane.texts.forEach((text, index) => this.#drawText(text, lane.texts[index + 1]?.from ?? end, end, places.text));
     for (const turn of lane.turns) this.#drawTurn(turn, end, places.turns);
     for (const speech of lane.speeches) {
       this.#block(speech.from, speech.to ?? end, end, places.daemon, speech.isCut ? this.#colours.warn : this.#colours.accent, speech.text, speech.to === null);
@@ -168,8 +173,8 @@ export class Timeline {
     pen.fillStyle = this.#colours.muted;
     pen.strokeStyle = this.#colours.grid;
     pen.textAlign = "center";
-    const every = this.#width < 520 ? 10_000 : 5_000;
-    for (let ms = Math.ceil((end - SPAN_MS) / every) * every; ms <= end; ms += every) {
+    const every = 5_000;
+    for (let ms = Math.ceil((end - this.#spanMs) / every) * every; ms <= end; ms += every) {
       const x = this.#x(ms, end);
       if (x < LABELS) continue;
       pen.beginPath();
@@ -182,7 +187,7 @@ export class Timeline {
 
   #drawLevel(lane, end, { y, height }) {
     const pen = this.#pen;
-    const wide = Math.max(1, ((this.#width - LABELS) * WINDOW_MS) / SPAN_MS - 0.4);
+    const wide = Math.max(1, ((this.#width - LABELS) * WINDOW_MS) / this.#spanMs - 0.4);
     for (const [ms, level, probability] of lane.windows) {
       const tall = Math.max(0.02, 1 - Math.max(FLOOR_DB, level) / FLOOR_DB) * height;
       pen.fillStyle = probability >= this.thresholds.vad ? this.#colours.good : this.#colours.muted;
@@ -228,19 +233,17 @@ export class Timeline {
     if (text) this.#write(text, x + 6, y + height / 2, wide - 12, this.#colours.surface);
   }
 
-  #drawText({ from, to, text, stable, isFinal }, end, place) {
+  // A bar as long as it took to say, and the words below it, which may go on until the next ones begin.
+  #drawText({ from, to, text, stable, isFinal }, until, end, { y, height }) {
     const pen = this.#pen;
     const x = this.#x(from, end);
-    const wide = Math.max(3, this.#x(to, end) - x);
-    pen.fillStyle = this.#colours.surface;
-    pen.strokeStyle = isFinal ? this.#colours.accent : this.#colours.muted;
-    pen.setLineDash(isFinal ? [] : [4, 3]);
+    pen.fillStyle = pen.strokeStyle = isFinal ? this.#colours.accent : this.#colours.muted;
     pen.beginPath();
-    pen.roundRect(x, place.y + 4, wide, place.height - 8, 4);
-    pen.fill();
-    pen.stroke();
-    pen.setLineDash([]);
-    this.#write(text, x + 6, place.y + place.height / 2, wide - 12, stable === text ? this.#colours.ink : this.#colours.muted);
+    pen.roundRect(x + 0.5, y + 4.5, Math.max(3, this.#x(to, end) - x), BAR, 3);
+    if (isFinal) pen.fill();
+    else pen.stroke();
+    const room = Math.max(this.#x(until, end), this.#x(to, end)) - x - 8;
+    this.#write(text || "no words", x, y + BAR + (height - BAR) / 2 + 3, room, isFinal || stable === text ? this.#colours.ink : this.#colours.muted);
   }
 
   // Words from strangers are only ever drawn; what does not fit is left out.

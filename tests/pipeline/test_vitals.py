@@ -94,6 +94,21 @@ async def test_a_lanes_factor_is_the_share_of_time_that_it_computes(watched: Wat
     assert watched.vitals.describe()["lanes"]["stt"]["real_time_factor"] == 0.0
 
 
+async def test_a_batch_that_takes_longer_than_a_row_counts_while_it_runs(watched: Watched) -> None:
+    watched.tick(8)
+    lane = watched.house.coordinator._dispatch.transcribe[""]
+    began = watched.clock.now()
+    lane._size, lane._running, lane._started_at = 1, object(), began
+    watched.tick(8)
+    assert watched.last["lane.stt"] == pytest.approx(1.0)
+    watched.tick(4)
+    # It is done in the middle of a second; the rest of that nothing was computed.
+    lane._size, lane._running = 0, None
+    lane._metrics.record_batch(1, watched.clock.now() - began, 0.0)
+    watched.tick(4)
+    assert watched.last["lane.stt"] == pytest.approx(0.5)
+
+
 async def test_the_processors_time_is_told_in_percent_of_a_core(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
