@@ -7,6 +7,7 @@
     * :exc:`RestartNeeded`: a setting that cannot change while the daemon runs.
     * :exc:`SwapRunning`: another model is being loaded; one at a time.
 
+  * :exc:`LoadTestRunning`: a load test is going on; one at a time.
   * :exc:`RecordingUnreadable`: a recorded session that is cut short, damaged, or no recording at all.
   * :exc:`AudioError`: audio that the client sent cannot be used.
 
@@ -107,6 +108,13 @@ class SwapRunning(ConfigError):
     """Another model is being loaded; one at a time."""
 
     code = "swap_running"
+
+
+class LoadTestRunning(AlfredVoiceError):
+    """A load test is going on; one at a time."""
+
+    code = "load_test_running"
+    fault = Fault.CLIENT
 
 
 class RecordingUnreadable(AlfredVoiceError):

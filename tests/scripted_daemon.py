@@ -1,6 +1,6 @@
 """The real daemon with scripted engines that do not keep what they were given, so that its memory is its own.
 
-Usage: ``python scripted_daemon.py --port PORT [--set KEY=VALUE ...]``.
+Usage: ``python scripted_daemon.py --port PORT [--says TEXT] [--set KEY=VALUE ...]``.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def forgetful(engine: Any) -> Any:
     return engine
 
 
-def engines() -> Engines:
-    """All of them."""
+def engines(says: str) -> Engines:
+    """All of them; the recogniser hears always the same."""
     return Engines(
         vad=forgetful(ScriptedVad()),
-        stt=forgetful(ScriptedStt(("turn on the lamp",))),
+        stt=forgetful(ScriptedStt((says,))),
         turn=forgetful(ScriptedTurn()),
         tts=forgetful(ScriptedTts(ms_per_character=10.0)),
     )
@@ -43,13 +43,14 @@ def main() -> int:
     """Run it until SIGTERM."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--says", default="turn on the lamp")
     parser.add_argument("--set", action="append", default=[])
     args = parser.parse_args()
     tree = config.load(sets=args.set).config
     tree = replace(tree, server=replace(tree.server, port=args.port))
     running = configure(tree.log, stream=sys.stderr)
     try:
-        return app.serve(tree, lambda _: None, lambda _options, _store: engines())
+        return app.serve(tree, lambda _: None, lambda _options, _store: engines(args.says))
     finally:
         running.close()
 

@@ -103,6 +103,7 @@ def running_daemon(
     *arguments: str,
     env: Mapping[str, str] | None = None,
     command: Sequence[str] = ("-m", "alfred_voice", "serve"),
+    port: int | None = None,
 ) -> Iterator[Daemon]:
     """The real daemon on a free port, ready; SIGTERM at the end must make it leave with exit code 0.
 
@@ -111,8 +112,9 @@ def running_daemon(
         arguments: further ones of ``serve``.
         env: further environment variables.
         command: what the interpreter runs; takes ``--port`` and ``arguments``.
+        port: where it listens; None for any that is free.
     """
-    port = free_port()
+    port = free_port() if port is None else port
     log = folder / "daemon.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

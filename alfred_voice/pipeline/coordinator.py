@@ -19,6 +19,7 @@ from alfred_voice.models.spoken import only_language, unknown_language
 from alfred_voice.pipeline.alerts import AlertChange
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.health import status_of
+from alfred_voice.pipeline.history import History
 from alfred_voice.pipeline.memory import MEGABYTE
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
@@ -118,7 +119,8 @@ class Coordinator:
             cache, options.tts, self._clock, LaneMetrics("tts", self.metrics),
             options.pipeline.engine_timeout_s, engines.builders.get("tts"),
         )  # fmt: skip
-        self._upkeep.watch(self._dispatch, self._synthesiser.clear_cache, lambda: self._engine_states)
+        synthesiser = self._synthesiser
+        self._upkeep.watch(self._dispatch, synthesiser.figures, synthesiser.clear_cache, lambda: self._engine_states)
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._upkeep.run(), name="upkeep"),
@@ -381,12 +383,10 @@ class Coordinator:
 
     def describe(self) -> dict[str, Any]:
         """The body of ``GET /metrics`` in JSON: the status, and the figures behind it."""
-        metrics = self.metrics
-        lanes = dict(self._dispatch.lane_metrics) if self._dispatch else {}
-        if self._synthesiser is not None:
-            lanes["tts"] = self._synthesiser.figures
+        metrics, options = self.metrics, self.options
         return {
             **self.status(),
+            **self._upkeep.vitals.describe(),
             "load": self._upkeep.meter.describe(len(self.roster)),
             "latency_ms": {
                 "frame": metrics.frame_ms.summary(),
@@ -394,9 +394,25 @@ class Coordinator:
                 "turn": metrics.turn_ms.summary(),
             },
             "partials": self._upkeep.degradation.pace.describe(),
-            "lanes": {name: lane.describe() for name, lane in lanes.items()},
+            "limits": {
+                "memory_mb": options.memory.limit_mb,
+                "gc_trigger_mb": options.memory.gc_trigger_mb,
+                "frame_target_ms": options.pipeline.frame_target_ms,
+                "threshold": options.backpressure.threshold,
+                "recovery": options.backpressure.recovery,
+                "sessions": options.sessions.max_concurrent,
+            },
             "uptime_s": round(self._clock.now() - self._upkeep.meter.started_at, 1),
         }
+
+    @property
+    def history(self) -> History:
+        """The last minutes, a row each second."""
+        return self._upkeep.vitals.history
+
+    def end_idle(self, idle_s: float, may_end: Callable[[Stream], bool]) -> int:
+        """End the sessions that have been idle for so many seconds and that ``may_end`` allows; returns how many."""
+        return self._upkeep.end_idle(idle_s, may_end)
 
     def readiness(self) -> tuple[bool, dict[str, str]]:
         """Whether sessions can be opened, and each engine's state or the reason why not."""

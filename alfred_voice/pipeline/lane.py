@@ -103,6 +103,12 @@ class Lane(Generic[R, A]):
         """Whether a batch is with the engine, or waits for it to be made anew."""
         return bool(self._batch)
 
+    def engaged_s(self, now: float) -> float:
+        """How long the engine has computed for the batch that it has now; 0 without one."""
+        if not self._size:
+            return 0.0
+        return self._engine_s + (0.0 if self._running is None else now - self._started_at)
+
     @property
     def state(self) -> str:
         """``up``, ``restarting``, or ``down`` when the first attempt at that has failed."""

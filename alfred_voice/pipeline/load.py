@@ -70,6 +70,8 @@ class LoadMeter:
         self._lags_s: deque[float] = deque(maxlen=NEWEST_LAGS)
         self.frames_queued = 0
         """Frames waiting, all sessions."""
+        self.oldest_s = 0.0
+        """How long the oldest of them has waited."""
         self._history: deque[Totals] = deque((Totals(self.started_at),))
         self.demand = Demand()
         """What the sessions will ask for."""
@@ -112,7 +114,7 @@ class LoadMeter:
         pipeline, memory = self._options.pipeline, self._options.memory
         # To wait for company up to the deadline is the plan.
         late_ms = max(0.0, dispatch.detect_queue.age_s(now) * 1000 - pipeline.batch_deadline_ms)
-        waited_s = max((stream.waiting_s(now) for stream in streams), default=0.0)
+        self.oldest_s = waited_s = max((stream.waiting_s(now) for stream in streams), default=0.0)
         return LoadParts(
             queue=waited_s * 1000 / (pipeline.queue_frames * FRAME_MS),
             frame_time=late_ms / (FRAME_TARGETS * pipeline.frame_target_ms),
@@ -156,6 +158,11 @@ class LoadMeter:
         """The oldest totals that are no older than ``seconds`` before the newest, and the newest."""
         newest = self._history[-1]
         return next(totals for totals in self._history if newest.at - totals.at <= seconds), newest
+
+    @property
+    def loop_lag_s(self) -> float:
+        """Lag of the event loop, smoothed."""
+        return self._lag_s
 
     @property
     def throughput(self) -> float:

@@ -22,6 +22,7 @@ from alfred_voice.pipeline.inbox import Arrived, FlushMark, Inbox, StopMark
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
 from alfred_voice.pipeline.stream_status import describe
+from alfred_voice.pipeline.tap import Tap
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.results import Transcript, TurnJudgement
 from alfred_voice.session.listener import ANSWER_PATIENCE_S
@@ -64,7 +65,7 @@ class Stream:
     __slots__ = (
         "_account", "_allowance", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_trace",
         "_voice", "_waiters", "_wake", "audio_bytes", "detached_at", "end_reason", "last_active", "last_audio",
-        "opened_at", "row", "session", "session_id", "settings", "stopped_at", "transport",
+        "opened_at", "row", "session", "session_id", "settings", "stopped_at", "tap", "transport",
     )  # fmt: skip
 
     def __init__(self, parts: StreamParts) -> None:
@@ -87,6 +88,8 @@ class Stream:
         self._allowance: Allowance | None = None
         self.audio_bytes = 0
         """How much of the client's audio has been taken, as it came; kept by the server."""
+        self.tap: Tap | None = None
+        """Notes what is heard and told; None while nobody watches."""
         self.detached_at: float | None = None
         """Since when its connection has been lost; None while it has one."""
         self._outbox = parts.outbox
@@ -336,6 +339,8 @@ class Stream:
         if isinstance(answer, AlfredVoiceError):
             self.fail(answer)
             return True
+        if self.tap is not None:
+            self.tap.hear(request, answer)
         if session.receive_detection(request, answer, now):
             self._heed_interruption()
             return True
@@ -465,6 +470,8 @@ class Stream:
             self._account.note(event)
             if self._trace is not None:
                 self._trace(event)
+            if self.tap is not None:
+                self.tap.tell(event, session.stream_ms)
             self._outbox.put(event)
             if isinstance(event, SessionFinished):
                 self.end_reason = self.end_reason or event.reason

@@ -21,10 +21,11 @@ from alfred_voice.pipeline.growth import Growth
 from alfred_voice.pipeline.health import Figures, status_of
 from alfred_voice.pipeline.load import LoadMeter
 from alfred_voice.pipeline.memory import Memory
-from alfred_voice.pipeline.metrics import Metrics
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import Stream
+from alfred_voice.pipeline.vitals import Vitals
 
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Upkeep:
         self._alerts = AlertBook(options.alerts)
         self.degradation = Degradation(options, metrics, clock.now())
         self.meter = LoadMeter(options, clock, metrics, self._memory)
+        self.vitals = Vitals(clock, self.meter)
         self.on_alert: Callable[[AlertChange], None] | None = None
         """Is told of each alert that is raised or cleared."""
         self.log_failures: Callable[[], int] = lambda: 0
@@ -65,12 +67,17 @@ class Upkeep:
         self._reconfigured = asyncio.Event()
 
     def watch(
-        self, dispatch: Dispatch, clear_cache: Callable[[], int], engine_states: Callable[[], Mapping[str, str]]
+        self,
+        dispatch: Dispatch,
+        speech: LaneMetrics,
+        clear_cache: Callable[[], int],
+        engine_states: Callable[[], Mapping[str, str]],
     ) -> None:
         """Look after these lanes from now on.
 
         Args:
             dispatch: the lanes.
+            speech: the figures of the synthesiser.
             clear_cache: frees what can be made again and says how many bytes.
             engine_states: each engine's state, the synthesiser's too.
         """
@@ -80,6 +87,7 @@ class Upkeep:
         self._memory.settle()
         self.degradation.watch(dispatch)
         self.meter.watch(dispatch)
+        self.vitals.watch(dispatch, speech)
 
     def reconfigure(self, options: CoordinatorOptions) -> None:
         """Go by other limits from now on."""
@@ -128,6 +136,7 @@ class Upkeep:
                 self._collected_at = now
                 self._free()
         self._watch_limits(now)
+        self.vitals.note(parts, self.degradation.rung, len(streams))
         self._tell_health(streams)
 
     def _tell_health(self, streams: list[Stream]) -> None:
@@ -159,6 +168,7 @@ class Upkeep:
             if change.is_raised:
                 self._metrics.alerts_raised.labels(alert.code).inc()
             news = {"code": alert.code, "value": round(alert.value, 2), "limit": alert.limit}
+            self.vitals.note_alert(change)
             log.warning("alert_raised" if change.is_raised else "alert_cleared", extra=news)
             if self.on_alert is not None:
                 self.on_alert(change)
@@ -194,6 +204,19 @@ class Upkeep:
             stream.end_now("error")
         self._metrics.sessions_cleaned += len(expired) + len(stuck)
         return len(expired) + len(stuck)
+
+    def end_idle(self, idle_s: float, may_end: Callable[[Stream], bool]) -> int:
+        """End the sessions that have been idle for so many seconds and that ``may_end`` allows; returns how many."""
+        now = self._clock.now()
+        idle = [
+            stream
+            for stream in self._roster.all()
+            if stream.stopped_at is None and stream.idle_s(now) >= idle_s and may_end(stream)
+        ]
+        for stream in idle:
+            stream.stop("idle")
+        self._metrics.sessions_cleaned += len(idle)
+        return len(idle)
 
     def optimise(self, *, trigger_gc: bool, cleanup_sessions: bool, optimise_buffers: bool) -> dict[str, Any]:
         """Give back what can be given back; says what was done, and the memory before and after."""

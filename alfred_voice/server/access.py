@@ -41,11 +41,22 @@ _log = logging.getLogger(__name__)
 
 OPEN = frozenset({"/livez", "/readyz", "/health", "/static/{name}"})
 """Routes for which nobody needs a key: probes, and files that are the same in every copy of this package."""
-ADMIN = frozenset({"/optimize", "/monitor", "/monitor/feed", "/config"})
+ADMIN = frozenset(
+    {
+        "/optimize",
+        "/monitor",
+        "/monitor/feed",
+        "/monitor/sessions/{session_id}/feed",
+        "/monitor/load-test",
+        "/config",
+    }
+)
 """Routes that concern everybody's sessions, or the daemon itself.
 
 Figures (``/metrics``, ``/pipeline/status``) name nobody: any key may."""
-PAGES = frozenset({"/monitor"})
+OPEN_PAGES = frozenset({"/"})
+"""Pages that hold nothing of anybody's and ask for a key themselves; not the WebSocket at the same path."""
+PAGES = frozenset({"/monitor", "/"})
 """Routes that a person opens in a browser: a key in the query is exchanged for a cookie."""
 MOST_KNOWN = 4096
 """Pairs of an address and a key that are remembered as good."""
@@ -143,6 +154,8 @@ class Access:
             request[CALLER] = Caller(self._owner(request, None), is_admin=True)
             return None
         credential = credential_of(request)
+        if credential is None and route in OPEN_PAGES and not is_websocket(request):
+            return None
         key = self._key_of_cookie(request) if credential is None else self._key_of(request, credential)
         self._count(key)
         if route in ADMIN and not key.is_admin:

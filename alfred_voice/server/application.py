@@ -11,19 +11,24 @@ from aiohttp import web
 
 from alfred_voice import __version__
 from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.load_test import LoadTest
 from alfred_voice.server.access import Access
 from alfred_voice.server.admission import Admission
 from alfred_voice.server.entrance import Entrance, Site, note_arrival
+from alfred_voice.server.feed import Feed, produce
 from alfred_voice.server.form import ignore_warnings
 from alfred_voice.server.headers import harden
 from alfred_voice.server.http import HttpRoutes
-from alfred_voice.server.monitor import Feed, MonitorRoutes, produce
+from alfred_voice.server.load_test import LoadTestRoutes
+from alfred_voice.server.monitor import MonitorRoutes
 from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.pages import TalkRoutes
 from alfred_voice.server.problems import problem_documents
 from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
 from alfred_voice.server.request_timer import RequestTimer
 from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security import Security
+from alfred_voice.server.session_feed import SessionFeeds
 from alfred_voice.server.settings import LiveSettings, SettingsRoutes
 from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.webhook import Sender, Webhook, end
@@ -40,6 +45,8 @@ OPTIONS = web.AppKey("options", ServerOptions)
 ADMISSION = web.AppKey("admission", Admission)
 RESUMPTION = web.AppKey("resumption", Resumption)
 FEED = web.AppKey("feed", Feed)
+SESSION_FEEDS = web.AppKey("session_feeds", SessionFeeds)
+LOAD_TEST = web.AppKey("load_test", LoadTest)
 SECURITY = web.AppKey("security", Security)
 RECORDINGS = web.AppKey("recordings", RecordingRoutes)
 
@@ -61,19 +68,25 @@ def make_application(
     )
     resumption = Resumption(coordinator.options.sessions.resume_grace_s)
     admission = Admission(coordinator, resumption)
-    feed = Feed(coordinator)
+    load_test = LoadTest(coordinator, security.clock)
+    feed, session_feeds = Feed(coordinator, load_test.describe), SessionFeeds(coordinator)
     uploads = Uploads(coordinator, options)
     application[COORDINATOR] = coordinator
     application[OPTIONS] = options
     application[ADMISSION] = admission
     application[FEED] = feed
+    application[SESSION_FEEDS] = session_feeds
+    application[LOAD_TEST] = load_test
     application[RESUMPTION] = resumption
     application[SECURITY] = security
+    sockets = WebSocketRoutes(coordinator, admission, resumption, options, security.options)
     for room in (
-        WebSocketRoutes(coordinator, admission, resumption, options, security.options),
+        sockets,
+        TalkRoutes(sockets.connect, security.keys, options),
         HttpRoutes(coordinator, uploads, options),
         uploads,
-        MonitorRoutes(feed),
+        MonitorRoutes(coordinator, feed, session_feeds),
+        LoadTestRoutes(load_test, options.request_timeout_s),
     ):
         application.router.add_routes(room.routes())
     if recording_worker is not None:
@@ -82,7 +95,7 @@ def make_application(
         application.router.add_routes(recordings.routes())
         application.on_shutdown.append(recordings.close)
     application.on_response_prepare.extend((harden, access.share))
-    application.on_shutdown.append(_end_feed)
+    application.on_shutdown.append(_end_monitor)
     application.on_shutdown.append(_end_resumption)
     application.cleanup_ctx.extend((_run_feed, _watch_certificate, _run_webhook))
     return application
@@ -130,8 +143,10 @@ async def _run_webhook(application: web.Application) -> AsyncIterator[None]:
     await end(webhook, task)
 
 
-async def _end_feed(application: web.Application) -> None:
-    application[FEED].close()
+async def _end_monitor(application: web.Application) -> None:
+    await application[LOAD_TEST].close()
+    application[FEED].audience.close()
+    await application[SESSION_FEEDS].close()
 
 
 class Server:

@@ -15,7 +15,7 @@ from prometheus_client.exposition import choose_encoder
 from alfred_voice import __version__
 from alfred_voice.audio.pcm import encode
 from alfred_voice.audio.wav import wav_header
-from alfred_voice.errors import AlfredVoiceError, Overloaded
+from alfred_voice.errors import AlfredVoiceError, MalformedMessage, Overloaded
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server.access import check_session, may_see
@@ -63,6 +63,7 @@ class HttpRoutes:
             web.get("/session/{session_id}/status", self.session_status),
             web.delete("/session/{session_id}", self.end_session),
             web.get("/sessions", self.sessions),
+            web.delete("/sessions", self.end_idle),
             web.get("/pipeline/status", self.pipeline_status),
             web.get("/metrics", self.metrics),
             web.post("/optimize", self.optimize),
@@ -81,6 +82,13 @@ class HttpRoutes:
         roster = self._coordinator.roster
         sessions = [stream.status() for stream in roster.all() if may_see(request, roster, stream.session_id)]
         return live_json({"count": len(sessions), "sessions": sessions})
+
+    async def end_idle(self, request: web.Request) -> web.Response:
+        """End the caller's sessions, or an administrator everybody's, that have been idle for ``idle_s`` seconds."""
+        idle_s = _seconds(request.query.get("idle_s"))
+        roster = self._coordinator.roster
+        ended = self._coordinator.end_idle(idle_s, lambda stream: may_see(request, roster, stream.session_id))
+        return live_json({"ended": ended})
 
     async def end_session(self, request: web.Request) -> web.Response:
         """End a session as its own ``stop`` would; what an upload's session still had to tell comes back."""
@@ -168,6 +176,21 @@ class HttpRoutes:
         is_ready, checks = self._coordinator.readiness()
         body = {"status": _word(is_ready), "alive": True, "ready": is_ready, "checks": checks, "version": __version__}
         return _by_readiness(body, is_ready)
+
+
+def _seconds(value: str | None) -> float:
+    """A query's number of seconds.
+
+    Raises:
+        MalformedMessage: there is none, or it is no such number.
+    """
+    try:
+        seconds = float("nan" if value is None else value)
+    except ValueError:
+        seconds = float("nan")
+    if not 0 <= seconds < float("inf"):
+        raise MalformedMessage("idle_s: expected a number of seconds from 0 on")
+    return seconds
 
 
 def prefers_text(accept: str) -> bool:

@@ -12,7 +12,7 @@ from alfred_voice.server.access import is_websocket
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "other"
-ENDLESS = frozenset({"/monitor/feed"})
+ENDLESS = frozenset({"/monitor/feed", "/monitor/sessions/{session_id}/feed"})
 """Routes whose answer lasts as long as somebody looks."""
 _GIVEN_CODES = frozenset({1000, 1001, 1002, 1003, 1006, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
 _PRIVATE_CODES = range(3000, 5000)

@@ -1,4 +1,4 @@
-"""``GET /ws``, and ``GET /`` with ``Upgrade``: from an HTTP request to a connection."""
+"""``GET /ws``: from an HTTP request to a connection."""
 
 from __future__ import annotations
 
@@ -50,17 +50,16 @@ class WebSocketRoutes:
 
     def routes(self) -> list[web.RouteDef]:
         """For the application's router."""
-        return [web.get("/ws", self.connect, allow_head=False), web.get("/", self.root, allow_head=False)]
-
-    async def root(self, request: web.Request) -> web.StreamResponse:
-        """The same endpoint for a WebSocket; whoever comes without one wants to see something."""
-        if is_websocket(request):
-            return await self.connect(request)
-        raise web.HTTPSeeOther("/monitor")
+        return [web.get("/ws", self.connect, allow_head=False)]
 
     async def connect(self, request: web.Request) -> web.WebSocketResponse:
-        """Upgrade, and serve the client until one of the two closes."""
+        """Upgrade, and serve the client until one of the two closes.
+
+        Without ``Upgrade`` the answer is that of the handshake, with 426 where it would have been let in: a browser
+        does not tell its page why a handshake was refused, but that of a plain request.
+        """
         if not is_websocket(request):
+            self._admission.check(_defaults(request).session_id, owner_of(request))
             raise web.HTTPUpgradeRequired(headers={hdrs.UPGRADE: "websocket"}, text="expected a WebSocket handshake")
         if not request.headers.get(hdrs.SEC_WEBSOCKET_KEY, "").isascii():
             # The library answers any other wrong key itself.

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from alfred_voice.errors import MalformedMessage, ProtocolError, UnexpectedMessage, UnknownMessage
-from alfred_voice.events import EVENT_TYPES, PipelineHealth
+from alfred_voice.events import EVENT_TYPES, Event, PipelineHealth
 from alfred_voice.pipeline.outbox import Numbered, SpeechAudio
 
 
@@ -184,15 +184,24 @@ def shorten(text: str, limit: int = ECHO_CHARS) -> str:
 def describe(numbered: Numbered, session_id: str) -> dict[str, Any]:
     """An event as the plain object that stands on the wire."""
     event = numbered.event
-    message: dict[str, Any] = {"type": EVENT_TYPES[type(event)], "session_id": session_id, "seq": numbered.seq}
+    heading = {"type": EVENT_TYPES[type(event)], "session_id": session_id, "seq": numbered.seq}
+    return heading | _fields_of(event)
+
+
+def describe_event(event: Event) -> dict[str, Any]:
+    """The same without session and number, for those who look on."""
+    return {"type": EVENT_TYPES[type(event)]} | _fields_of(event)
+
+
+def _fields_of(event: Event) -> dict[str, Any]:
     if isinstance(event, PipelineHealth):
-        message.update(event.status)
-    else:
-        for name in _FIELDS[type(event)]:
-            value = getattr(event, name)
-            if value is not None or name not in _SPARSE:
-                message[name] = _plain(name, value)
-    return message
+        return event.status
+    told: dict[str, Any] = {}
+    for name in _FIELDS[type(event)]:
+        value = getattr(event, name)
+        if value is not None or name not in _SPARSE:
+            told[name] = _plain(name, value)
+    return told
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One daemon for most tests, speech whose words are known, and the daemon's own synthesiser to say more."""
+"""One daemon for most tests, and the daemon's own synthesiser to say what the recordings do not."""
 
 from __future__ import annotations
 
@@ -18,11 +18,6 @@ from tests.support import Daemon, running_daemon, wait_until_calm
 
 Say = Callable[..., Int16]
 StartDaemon = Callable[..., AbstractContextManager[Daemon]]
-
-READING_S = 10.42
-"""Where the pause after the fifth clause of the reading begins."""
-SENTENCE_S = (0.7, 4.72)
-"""Where the first sentence of the reading begins and ends, with what little silence there is around it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,53 +54,6 @@ def start_daemon(models: Store, tmp_path: Path) -> StartDaemon:
         return running_daemon(tmp_path, *arguments)
 
     return start
-
-
-@pytest.fixture(scope="session")
-def beckett_text() -> str:
-    """What is said in ``beckett`` (Samuel Beckett, Worstward Ho)."""
-    return "Ever tried. Ever failed. No matter. Try again. Fail again. Fail better."
-
-
-@pytest.fixture(scope="session")
-def two_cities_text() -> str:
-    """What is said in ``two_cities`` (Charles Dickens, A Tale of Two Cities, book 1, chapter 1)."""
-    return (
-        "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, "
-        "it was the epoch of belief, it was the epoch of incredulity, it was the season of Light, it was the season of "
-        "Darkness, it was the spring of hope, it was the winter of despair, we had everything before us, we had "
-        "nothing before us, we were all going direct to Heaven, we were all going direct the other way - in short, "
-        "the period was so far like the present period, that some of its noisiest authorities insisted on its being "
-        "received, for good or for evil, in the superlative degree of comparison only."
-    )
-
-
-@pytest.fixture(scope="session")
-def reading(two_cities: Int16) -> Int16:
-    """10 s of real speech, five clauses with short pauses; its words do not depend on which of them end a turn."""
-    return two_cities[: round(READING_S * 16_000)]
-
-
-@pytest.fixture(scope="session")
-def reading_text() -> str:
-    """The words of ``reading``."""
-    return (
-        "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness, "
-        "it was the epoch of belief."
-    )
-
-
-@pytest.fixture(scope="session")
-def sentence(two_cities: Int16) -> Int16:
-    """4 s of real speech in one breath."""
-    begin, end = (round(at * 16_000) for at in SENTENCE_S)
-    return two_cities[begin:end]
-
-
-@pytest.fixture(scope="session")
-def sentence_text() -> str:
-    """The words of ``sentence``."""
-    return "It was the best of times, it was the worst of times."
 
 
 @pytest.fixture(scope="session")

@@ -515,8 +515,12 @@ async def test_the_description_has_the_figures_behind_the_status(
     await heard(stream).to_the_end()
     described = house.coordinator.describe()
     assert described.keys() == house.coordinator.status().keys() | {
+        "at",
+        "cpu_percent",
+        "queue",
         "load",
         "latency_ms",
+        "limits",
         "partials",
         "lanes",
         "uptime_s",

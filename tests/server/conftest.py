@@ -28,6 +28,7 @@ from alfred_voice.events import (
 from alfred_voice.models.engine import Engines
 from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn, ScriptedVad
 from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.history import History
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
@@ -260,6 +261,7 @@ class PlayedCoordinator:
         self.refusal: AlfredVoiceError | None = None
         self.open_refusal: AlfredVoiceError | None = None
         self.outbox_events = 1000
+        self.history = History(("load",))
         self.snapshots = 0
         self.failure: Exception | None = None
 

@@ -120,6 +120,11 @@ async def started(door: Any, key: str, query: str = "") -> aiohttp.ClientWebSock
         ("POST", "/process_frame"),
         ("GET", "/monitor"),
         ("GET", "/monitor/feed"),
+        ("GET", "/monitor/sessions/x/feed"),
+        ("GET", "/monitor/load-test"),
+        ("POST", "/monitor/load-test"),
+        ("DELETE", "/monitor/load-test"),
+        ("DELETE", "/sessions?idle_s=0"),
         ("GET", "/ws"),
         ("GET", "/"),
         ("GET", "/nowhere"),
@@ -252,6 +257,8 @@ async def test_nobody_puts_audio_into_the_session_of_another_key(
         ("POST", "/optimize", 403),
         ("GET", "/monitor", 403),
         ("GET", "/monitor/feed", 403),
+        ("GET", "/monitor/load-test", 403),
+        ("DELETE", "/monitor/load-test", 403),
         ("GET", "/metrics", 200),
         ("GET", "/pipeline/status", 200),
         ("GET", "/sessions", 200),
@@ -264,6 +271,39 @@ async def test_what_concerns_everybody_is_for_administrators(
 
     assert (await ask(door, method, path, headers=bearer(SCRAPER)))[0] == ordinary
     assert (await ask(door, method, path, headers=bearer(ADMIN)))[0] == 200
+
+
+async def test_a_session_is_watched_and_load_made_by_administrators_only(guarded: Guard) -> None:
+    door = await guarded()
+    socket = await started(door, ALICE, "?session_id=hers")
+    path = "/monitor/sessions/hers/feed"
+
+    # Not even by whose session it is: the page that shows it shows everybody's.
+    for key in (ALICE, BOB):
+        assert await ask(door, "GET", path, headers=bearer(key)) == (403, "not_allowed")
+        assert await ask(door, "POST", "/monitor/load-test", headers=bearer(key)) == (403, "not_allowed")
+    assert len(door.coordinator.roster) == 1
+    async with door.client.get(path, headers=bearer(ADMIN)) as answer:
+        assert answer.status == 200
+    assert await ask(door, "POST", "/monitor/load-test", headers=bearer(ADMIN), json={"seconds": 1}) == (202, "")
+    await socket.close()
+
+
+async def test_idle_sessions_are_ended_by_whose_they_are_and_by_administrators(guarded: Guard) -> None:
+    door = await guarded()
+    sockets = [await started(door, key, f"?session_id={name}") for key, name in ((ALICE, "hers"), (BOB, "his"))]
+
+    async def end(key: str, idle_s: float) -> int:
+        async with door.client.delete("/sessions", params={"idle_s": idle_s}, headers=bearer(key)) as answer:
+            assert answer.status == 200
+            return int((await answer.json())["ended"])
+
+    assert await end(ALICE, 3600) == 0
+    assert await end(ALICE, 0) == 1
+    assert [stream.session_id for stream in door.coordinator.roster.all() if stream.stopped_at is None] == ["his"]
+    assert await end(ADMIN, 0) == 1
+    for socket in sockets:
+        await socket.close()
 
 
 async def test_a_page_takes_a_key_from_the_query_and_gives_a_cookie_for_it(guarded: Guard, clock: ManualClock) -> None:

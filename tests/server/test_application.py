@@ -41,7 +41,7 @@ def test_an_application_knows_what_it_was_made_of(played: Any) -> None:
     assert application[COORDINATOR] is played
     assert application[OPTIONS] is options
     assert len(application[ADMISSION]) == 0
-    assert len(application[FEED]) == 0
+    assert len(application[FEED].audience) == 0
 
 
 async def test_port_0_becomes_a_free_one_that_is_told(server: Server, http: ClientSession) -> None:

@@ -138,6 +138,33 @@ async def test_a_session_of_a_websocket_can_be_ended(door: Any) -> None:
     assert (await get(door, "/sessions"))["count"] == 0
 
 
+async def test_only_sessions_that_have_been_idle_for_so_long_are_ended(door: Any) -> None:
+    for name in ("quiet", "busy"):
+        socket = await door.connect(f"?session_id={name}")
+        await socket.send_str('{"type":"start"}')
+        await socket.receive_str()
+    stream = door.coordinator.roster.get("quiet")
+    stream.last_active -= 100
+
+    async with door.client.delete("/sessions?idle_s=90") as answer:
+        assert (answer.status, await answer.json()) == (200, {"ended": 1})
+
+    assert stream.stopped_at is not None
+    assert door.coordinator.roster.get("busy").stopped_at is None
+
+
+@pytest.mark.parametrize("query", ["", "?idle_s=", "?idle_s=-1", "?idle_s=nan", "?idle_s=inf", "?idle_s=soon"])
+async def test_how_long_they_have_to_be_idle_must_be_said(door: Any, query: str) -> None:
+    socket = await door.connect()
+    await socket.send_str('{"type":"start"}')
+    await socket.receive_str()
+
+    async with door.client.delete(f"/sessions{query}") as answer:
+        assert answer.status == 400
+        assert (await answer.json())["code"] == "message_malformed"
+    assert all(stream.stopped_at is None for stream in door.coordinator.roster.all())
+
+
 @pytest.mark.parametrize(
     ("accept", "is_text"),
     [

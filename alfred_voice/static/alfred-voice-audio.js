@@ -1,0 +1,229 @@
+import { AlfredVoiceError } from "./alfred-voice-errors.js";
+
+const RATE = 16_000;
+const WORKLETS = new URL("alfred-voice-worklets.js", import.meta.url);
+/** What `level` says of silence. */
+const QUIETEST_DB = -100;
+
+/** What the browser calls its refusals of a microphone, and what we call them. */
+const REFUSALS = {
+  NotAllowedError: ["permission_denied", "the browser was not allowed to use the microphone"],
+  SecurityError: ["permission_denied", "the browser does not let this page use the microphone"],
+  NotFoundError: ["no_microphone", "no microphone was found"],
+  OverconstrainedError: ["no_microphone", "the microphone that was chosen is not there"],
+  NotReadableError: ["microphone_busy", "the microphone is there, but gives no sound: another program may hold it"],
+  AbortError: ["microphone_busy", "the microphone was taken away while it was being opened"],
+};
+
+/** A microphone as frames of 20 ms, 320 samples at 16 kHz, for as long as it is open. Its `lost` event says that it is gone. */
+export class Microphone extends EventTarget {
+  #context;
+  #stream;
+  #analyser;
+  #samples;
+
+  /**
+   * Ask for the microphone, as an answer to a click or a key: browsers start no sound otherwise.
+   * @param {MediaTrackConstraints} [constraints] such as `{ deviceId, noiseSuppression: false }`
+   * @returns {Promise<Microphone>}
+   * @throws {AlfredVoiceError} `insecure_context`, `permission_denied`, `no_microphone`, `microphone_busy`, `microphone_failed`
+   */
+  static async open(constraints = {}) {
+    if (!window.isSecureContext) {
+      const message = "browsers give the microphone to pages by https, or of this machine (localhost, 127.0.0.1), only";
+      throw new AlfredVoiceError("insecure_context", message);
+    }
+    if (!navigator.mediaDevices?.getUserMedia) {
+      throw new AlfredVoiceError("unsupported", "this browser has no microphone for pages");
+    }
+    const wanted = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+    let stream;
+    try {
+      stream = await navigator.mediaDevices.getUserMedia({ audio: { ...wanted, ...constraints } });
+    } catch (cause) {
+      const [code, message] = REFUSALS[cause.name] ?? ["microphone_failed", `the microphone failed: ${cause.message}`];
+      throw new AlfredVoiceError(code, message, { cause });
+    }
+    const context = new AudioContext({ latencyHint: "interactive" });
+    try {
+      await context.audioWorklet.addModule(WORKLETS);
+      await context.resume();
+    } catch (cause) {
+      for (const track of stream.getTracks()) track.stop();
+      await context.close();
+      throw new AlfredVoiceError("microphone_failed", `the microphone's sound cannot be read: ${cause.message}`, { cause });
+    }
+    return new Microphone(context, stream);
+  }
+
+  /** Use {@link Microphone.open}. */
+  constructor(context, stream) {
+    super();
+    this.#context = context;
+    this.#stream = stream;
+    const source = context.createMediaStreamSource(stream);
+    this.#analyser = context.createAnalyser();
+    this.#analyser.fftSize = 1024;
+    this.#samples = new Float32Array(this.#analyser.fftSize);
+    const cutter = new AudioWorkletNode(context, "alfred-voice-frame-cutter");
+    // Some browsers run only what leads to the loudspeaker; the cutter itself gives nothing but silence.
+    source.connect(this.#analyser).connect(cutter).connect(context.destination);
+    cutter.port.onmessage = ({ data }) => this.onframe(data);
+    this.track.onended = () => this.dispatchEvent(new Event("lost"));
+  }
+
+  /** Called with each frame. @type {(frame: Int16Array) => void} */
+  onframe = () => {};
+
+  /** For WebRTC. @returns {MediaStreamTrack} */
+  get track() {
+    return this.#stream.getAudioTracks()[0];
+  }
+
+  /** How loud it is now, in dBFS: 0 is the loudest there is. */
+  get level() {
+    this.#analyser.getFloatTimeDomainData(this.#samples);
+    return levelOf(this.#samples);
+  }
+
+  /** Give the microphone back. */
+  async close() {
+    this.onframe = () => {};
+    this.track.onended = null;
+    for (const track of this.#stream.getTracks()) track.stop();
+    if (this.#context.state !== "closed") await this.#context.close();
+  }
+}
+
+/**
+ * The daemon's voice. Its `spoken` event tells how much of a speech has been heard when that has come to its end:
+ * `detail` is `{speech_id, heard_ms, cancelled}`.
+ */
+export class Speaker extends EventTarget {
+  #context;
+  #node;
+  #analyser;
+  #samples;
+  #element = null;
+  /** @type {RTCRtpReceiver | null} */
+  #receiver = null;
+  #now = { speechId: null, playedMs: 0 };
+  /** The speech that was cut off: what comes of it all the same is late. */
+  #cutOff = null;
+
+  /** @returns {Promise<Speaker>} */
+  static async open() {
+    const context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
+    try {
+      await context.audioWorklet.addModule(WORKLETS);
+    } catch (cause) {
+      await context.close();
+      throw new AlfredVoiceError("unsupported", `this browser cannot play the daemon's voice: ${cause.message}`, { cause });
+    }
+    return new Speaker(context);
+  }
+
+  /** Use {@link Speaker.open}. */
+  constructor(context) {
+    super();
+    this.#context = context;
+    this.#node = new AudioWorkletNode(context, "alfred-voice-piece-player", { numberOfInputs: 0, outputChannelCount: [1] });
+    this.#analyser = context.createAnalyser();
+    this.#samples = new Float32Array(this.#analyser.fftSize);
+    this.#node.connect(this.#analyser).connect(context.destination);
+    this.#node.port.onmessage = ({ data }) => this.#hear(data);
+  }
+
+  /** How loud it is now, in dBFS. */
+  get level() {
+    if (this.#receiver) {
+      const loudness = this.#receiver.getSynchronizationSources()[0]?.audioLevel ?? 0;
+      return Math.max(QUIETEST_DB, 20 * Math.log10(loudness));
+    }
+    this.#analyser.getFloatTimeDomainData(this.#samples);
+    return levelOf(this.#samples);
+  }
+
+  /** Browsers that wait for a click before there is sound are told that there was one. */
+  async wake() {
+    if (this.#context.state === "suspended") await this.#context.resume();
+  }
+
+  /**
+   * @param {number} speechId
+   * @param {Int16Array} samples 16 kHz
+   */
+  play(speechId, samples) {
+    if (speechId === this.#cutOff) return;
+    this.#node.port.postMessage({ kind: "piece", speechId, samples }, [samples.buffer]);
+  }
+
+  /** Nothing more comes of this speech; what has come is played. */
+  end(speechId) {
+    this.#node.port.postMessage({ kind: "end", speechId });
+  }
+
+  /**
+   * Stop at once.
+   * @returns {number} how much of the speech had been heard, in ms
+   */
+  silence() {
+    this.#node.port.postMessage({ kind: "silence" });
+    const { speechId, playedMs } = this.#now;
+    this.#now = { speechId: null, playedMs: 0 };
+    if (speechId === null) return 0;
+    this.#cutOff = speechId;
+    const heardMs = this.#heard(playedMs);
+    this.#tell(speechId, heardMs, true);
+    return heardMs;
+  }
+
+  /**
+   * Play what comes by WebRTC.
+   * @param {MediaStream} stream
+   * @param {RTCRtpReceiver} receiver
+   */
+  async playStream(stream, receiver) {
+    this.#receiver = receiver;
+    this.#element ??= new Audio();
+    this.#element.srcObject = stream;
+    await this.#element.play();
+  }
+
+  /** Over with what came by WebRTC. */
+  stopStream() {
+    this.#receiver = null;
+    if (this.#element) this.#element.srcObject = null;
+  }
+
+  async close() {
+    this.stopStream();
+    if (this.#context.state !== "closed") await this.#context.close();
+  }
+
+  #hear({ speechId, playedMs, isEnd }) {
+    if (speechId === this.#cutOff) return;
+    if (!isEnd) {
+      this.#now = { speechId, playedMs };
+      return;
+    }
+    this.#now = { speechId: null, playedMs: 0 };
+    this.#tell(speechId, playedMs, false);
+  }
+
+  /** What has left the page is on its way to the ear for a moment. */
+  #heard(playedMs) {
+    return Math.max(0, playedMs - (this.#context.outputLatency ?? 0) * 1000);
+  }
+
+  #tell(speech_id, heard_ms, cancelled) {
+    this.dispatchEvent(new CustomEvent("spoken", { detail: { speech_id, heard_ms, cancelled } }));
+  }
+}
+
+/** @param {Float32Array} samples */
+function levelOf(samples) {
+  let sum = 0;
+  for (const value of samples) sum += value * value;
+  return sum === 0 ? QUIETEST_DB : Math.max(QUIETEST_DB, 10 * Math.log10(sum / samples.length));
+}

@@ -1,0 +1,312 @@
+/**
+ * A client of the Alfred Voice daemon for browsers, without dependencies. To use it in a page of your own, serve the files
+ * whose names begin with `alfred-voice` from one folder, or import this one from the daemon:
+ *
+ *     import { AlfredVoice } from "http://127.0.0.1:8015/static/alfred-voice.js";
+ *
+ *     const voice = new AlfredVoice();
+ *     voice.addEventListener("finalTranscription", ({ detail }) => console.log(detail.text));
+ *     button.onclick = async () => {
+ *       await voice.listen();                   // asks for the microphone, connects, and sends what it hears
+ *       voice.speak("I am listening.");         // talk over it, and it stops
+ *     };
+ *
+ * It is an EventTarget. Each event of the daemon comes as a CustomEvent of its `type`, with its fields in `detail`
+ * (docs/protocol.md lists them), and once more as `message`, whatever its type. Of its own it tells
+ *
+ * - `state`: `detail` is `{state}`: `connecting`, `open`, `reconnecting` or `closed`;
+ * - `fault`: `detail` is an {@link AlfredVoiceError}: the session is over for that reason;
+ * - `spoken`: `{speech_id, heard_ms, cancelled}`: a speech has come to its end in the loudspeaker;
+ * - `audioDropped`: `{ms}`: the connection was away for so long that there was no room for more audio.
+ *
+ * By WebSocket a session outlives its connection: what the daemon has not acknowledged is kept and sent again, and the
+ * events that were missed come, each once.
+ */
+
+import { Microphone, Speaker } from "./alfred-voice-audio.js";
+import { AlfredVoiceError } from "./alfred-voice-errors.js";
+import { SocketLink } from "./alfred-voice-socket.js";
+import { PeerLink } from "./alfred-voice-webrtc.js";
+
+export { AlfredVoiceError, Microphone, Speaker };
+
+const STOP_MS = 15_000;
+const BYTES_PER_MS = 32;
+
+/**
+ * @typedef {object} Options
+ * @property {string | URL} [url] the daemon's address; by default where this module came from
+ * @property {string | null} [key] the daemon's key for this client, where it wants one
+ * @property {"websocket" | "webrtc"} [transport] `websocket` unless given
+ * @property {object} [start] fields of the message `start`, such as `{language: "de", turns: false}`
+ * @property {boolean} [playsSpeech] whether the daemon's voice is played; true unless given
+ */
+
+export class AlfredVoice extends EventTarget {
+  #url;
+  #key;
+  #transport;
+  #start;
+  #playsSpeech;
+  /** @type {SocketLink | PeerLink | null} */
+  #link = null;
+  /** @type {Promise<object> | null} */
+  #opening = null;
+  /** @type {{resolve(event: object): void, reject(error: Error): void} | null} */
+  #waiting = null;
+  /** @type {Microphone | null} */
+  #microphone = null;
+  /** @type {Speaker | null} */
+  #speaker = null;
+  #state = "closed";
+  #nextSpeech = 1;
+
+  /** @param {Options} [options] */
+  constructor({ url = new URL("..", import.meta.url), key = null, transport = "websocket", start = {}, playsSpeech = true } = {}) {
+    super();
+    const address = new URL(url, location.href);
+    this.#url = new URL("/", address);
+    this.#key = key;
+    this.#transport = transport;
+    this.#start = start;
+    this.#playsSpeech = playsSpeech;
+  }
+
+  /** `closed`, `connecting`, `open` or `reconnecting`. */
+  get state() {
+    return this.#state;
+  }
+
+  /** The microphone while it is open, for its level. @returns {Microphone | null} */
+  get microphone() {
+    return this.#microphone;
+  }
+
+  /** What plays the daemon's voice, for its level. @returns {Speaker | null} */
+  get speaker() {
+    return this.#speaker;
+  }
+
+  /** How much audio has been sent, in ms: about where the session's clock is. */
+  get sentMs() {
+    return this.#link?.sentMs ?? 0;
+  }
+
+  /**
+   * Open a session, unless there is one.
+   * @returns {Promise<object>} its `sessionStarted`
+   * @throws {AlfredVoiceError} the daemon is not there, or refuses
+   */
+  connect() {
+    this.#opening ??= this.#connect().catch((error) => {
+      this.#opening = null;
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  async #connect() {
+    if (this.#playsSpeech) this.#speaker ??= await this.#openSpeaker();
+    await this.#speaker?.wake();
+    const settings = { url: this.#url, key: this.#key, start: this.#start };
+    const { owner, sink } = this.#sink();
+    const link = this.#transport === "webrtc" ? new PeerLink(settings, sink) : new SocketLink(settings, sink);
+    this.#link = owner.link = link;
+    const started = new Promise((resolve, reject) => (this.#waiting = { resolve, reject }));
+    link.open();
+    await this.#route();
+    return started;
+  }
+
+  async #openSpeaker() {
+    const speaker = await Speaker.open();
+    speaker.addEventListener("spoken", ({ detail }) => this.#tell("spoken", detail));
+    return speaker;
+  }
+
+  /**
+   * Open the microphone and a session, and send what is heard. Call it as an answer to a click or a key.
+   * @param {MediaTrackConstraints} [constraints] for the microphone
+   * @throws {AlfredVoiceError} no microphone, no permission, no daemon: its `code` says which
+   */
+  async listen(constraints = {}) {
+    if (this.#microphone === null) {
+      this.#microphone = await Microphone.open(constraints);
+      this.#microphone.addEventListener("lost", () => {
+        this.#tell("fault", new AlfredVoiceError("no_microphone", "the microphone has gone"));
+        this.rest();
+      });
+    }
+    try {
+      await this.#route();
+      return await this.connect();
+    } catch (error) {
+      await this.#closeMicrophone();
+      throw error;
+    }
+  }
+
+  /** Close the microphone; what was said up to now is finished. The session stays open for speech. */
+  async rest() {
+    await this.#closeMicrophone();
+    if (this.#state === "open") this.flush();
+  }
+
+  /** Samples of your own instead of a microphone's, by WebSocket only. @param {Int16Array} samples 16 kHz, mono */
+  sendAudio(samples) {
+    if (!(this.#link instanceof SocketLink)) {
+      throw new AlfredVoiceError("not_connected", "samples can be sent once a session is open by WebSocket");
+    }
+    this.#link.sendAudio(samples);
+  }
+
+  /**
+   * Have the daemon say something, after what it is saying already.
+   * @param {string} text
+   * @param {{voice?: string, speed?: number}} [how]
+   * @returns {number} the `speech_id` by which events speak of it
+   */
+  speak(text, how = {}) {
+    const speech_id = this.#nextSpeech++;
+    this.send({ type: "speak", text, speech_id, ...how });
+    return speech_id;
+  }
+
+  /** Be silent now: at once here, and then there. */
+  stopSpeaking() {
+    this.#speaker?.silence();
+    if (this.#state === "open") this.send({ type: "stopSpeaking" });
+  }
+
+  /** End the utterance that is open now. */
+  flush() {
+    this.send({ type: "flush" });
+  }
+
+  /** Any control message as it is. @param {object} message @throws {AlfredVoiceError} `not_connected` */
+  send(message) {
+    if (this.#link === null) throw new AlfredVoiceError("not_connected", `${message.type} needs a session: call connect() first`);
+    this.#link.send(message);
+  }
+
+  /** End the session when everything that is owed has come. */
+  async stop() {
+    await this.#closeMicrophone();
+    if (this.#link === null) return;
+    if (this.#state === "open") {
+      this.send({ type: "stop" });
+      await this.#closed(STOP_MS);
+    }
+    this.close();
+  }
+
+  /** Returns when the session is over, or the time is. */
+  #closed(withinMs) {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(limit);
+        this.removeEventListener("state", look);
+        resolve();
+      };
+      const look = ({ detail }) => detail.state === "closed" && done();
+      const limit = setTimeout(done, withinMs);
+      this.addEventListener("state", look);
+    });
+  }
+
+  /** End everything now: session, microphone and voice. */
+  close() {
+    this.#link?.close();
+    this.#closeMicrophone();
+    this.#speaker?.close();
+    this.#speaker = null;
+    this.#ended(null);
+  }
+
+  // From here on: what the link tells.
+
+  /** What a link tells, as long as it is the one in use. */
+  #sink() {
+    const owner = { link: null };
+    const guarded = (act) => (...values) => owner.link !== null && owner.link === this.#link && act(...values);
+    const sink = {
+      event: guarded((event) => this.#receive(event)),
+      audio: guarded((speechId, samples) => this.#speaker?.play(speechId, samples)),
+      stream: guarded((stream, receiver) => this.#play(stream, receiver)),
+      state: guarded((state) => this.#change(state)),
+      ended: guarded((error) => this.#ended(error)),
+      dropped: guarded((bytes) => this.#tell("audioDropped", { ms: bytes / BYTES_PER_MS })),
+    };
+    return { owner, sink };
+  }
+
+  #receive(event) {
+    if (event.type === "interruption" || event.type === "ttsEnd") this.#hush(event);
+    if (event.type === "sessionStarted") this.#waiting?.resolve(event);
+    if (event.type === "error" && this.#waiting && !event.fatal && event.session_id === "") {
+      // A `start` that cannot be served: no session will come of it.
+      this.#link.close();
+      this.#ended(new AlfredVoiceError(event.code, event.message));
+    }
+    if (event.type === "sessionStarted") this.#waiting = null;
+    this.#tell("message", event);
+    this.#tell(event.type, event);
+  }
+
+  /** A speech has come to its end. By WebRTC the browser plays what comes as it comes, and nothing can be taken back. */
+  #hush(event) {
+    const isPeer = this.#link instanceof PeerLink;
+    if (event.type === "interruption") {
+      event.heard_ms = isPeer ? event.spoken_ms : (this.#speaker?.silence() ?? 0);
+    } else if (isPeer) {
+      this.#tell("spoken", { speech_id: event.speech_id, heard_ms: event.duration_ms, cancelled: event.cancelled });
+    } else if (event.cancelled) {
+      this.#speaker?.silence();
+    } else {
+      this.#speaker?.end(event.speech_id);
+    }
+  }
+
+  #play(stream, receiver) {
+    this.#speaker?.playStream(stream, receiver).catch((cause) => {
+      this.#tell("fault", new AlfredVoiceError("unsupported", `the daemon's voice cannot be played: ${cause.message}`, { cause }));
+    });
+  }
+
+  #change(state) {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#tell("state", { state });
+  }
+
+  #ended(error) {
+    const waiting = this.#waiting;
+    this.#waiting = this.#link = this.#opening = null;
+    this.#speaker?.silence();
+    this.#speaker?.stopStream();
+    this.#change("closed");
+    waiting?.reject(error ?? new AlfredVoiceError("not_connected", "the session was closed before it had begun"));
+    if (error && !waiting) {
+      this.#closeMicrophone();
+      this.#tell("fault", error);
+    }
+  }
+
+  /** Lead the microphone to the link, whichever of the two came first. */
+  async #route() {
+    if (this.#microphone === null || this.#link === null) return;
+    if (this.#link instanceof PeerLink) await this.#link.sendTrack(this.#microphone.track);
+    else this.#microphone.onframe = (frame) => this.#link?.sendAudio(frame);
+  }
+
+  async #closeMicrophone() {
+    const microphone = this.#microphone;
+    this.#microphone = null;
+    if (this.#link instanceof PeerLink) await this.#link.sendTrack(null);
+    await microphone?.close();
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

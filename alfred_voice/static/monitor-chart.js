@@ -1,0 +1,320 @@
+// One chart on a canvas: lines over time with axes, limits, marks, and a cursor that pointer and keyboard move.
+
+import { make, put, set, timeOfDay } from "./monitor-dom.js";
+
+const LEFT = 40;
+const RIGHT = 10;
+const TOP = 10;
+const BOTTOM = 20;
+const GAP_S = 5; // rows further apart are not joined: nobody knows what was between
+const NICE = [1, 2, 2.5, 5, 10];
+const DASHES = [[], [5, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4]];
+const TIME_STEPS = [10, 15, 30, 60, 120, 180, 300];
+const LEAST_SPAN_S = 60;
+const FAR_KEY_ROWS = 30;
+
+export function niceStep(span, most) {
+  const rough = span / most;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  return power * NICE.find((factor) => factor * power >= rough * 0.999);
+}
+
+// definition: { name, title, unit, lines: [{ column, label, colour, scale }], least, limits: () => [{ value, label, level }],
+//   text(value), isStepped, top }
+export class Chart {
+  constructor(definition, { onCursor }) {
+    this.definition = definition;
+    this.#onCursor = onCursor;
+    this.#build();
+  }
+
+  #onCursor;
+  #canvas;
+  #readout;
+  #slider;
+  #size = { width: 0, height: 0 };
+  #view = { from: 0, start: 0, end: 1, top: 1 };
+  #history = null;
+  #colours = {};
+  #seconds = 900;
+  #cursor = null;
+
+  #build() {
+    const { name, title, unit } = this.definition;
+    this.value = make("b", {}, "–");
+    this.note = make("p", { class: "muted small note" });
+    this.#readout = make("p", { class: "readout small", "aria-hidden": "true" });
+    this.#canvas = make("canvas", { "aria-hidden": "true" });
+    this.#slider = make("div", {
+      class: "plot", tabindex: 0, role: "slider", "aria-label": `${title} over time`, "aria-valuemin": 0, "aria-valuemax": 0,
+      "aria-valuenow": 0, "aria-valuetext": "no data yet",
+    }, this.#canvas);
+    this.element = make("article", { class: "card chart", "data-figure": name, "aria-label": title },
+      make("div", { class: "card-head" }, make("h3", {}, title), this.#readout),
+      make("p", { class: "value" }, this.value, make("span", {}, unit)), this.note, this.#slider);
+    this.#slider.addEventListener("pointermove", (event) => this.#point(event.offsetX));
+    this.#slider.addEventListener("pointerdown", (event) => this.#point(event.offsetX));
+    this.#slider.addEventListener("pointerleave", () => this.#onCursor(null));
+    this.#slider.addEventListener("keydown", (event) => this.#key(event));
+    this.#slider.addEventListener("blur", () => this.#onCursor(null));
+    new ResizeObserver(() => this.#resize()).observe(this.#slider);
+  }
+
+  #resize() {
+    const { clientWidth: width, clientHeight: height } = this.#slider;
+    const ratio = Math.min(3, window.devicePixelRatio || 1);
+    this.#size = { width, height };
+    this.#canvas.width = Math.round(width * ratio);
+    this.#canvas.height = Math.round(height * ratio);
+    this.#canvas.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.draw();
+  }
+
+  show(history, seconds, colours) {
+    this.#history = history;
+    this.#seconds = seconds;
+    this.#colours = colours;
+    this.draw();
+  }
+
+  // The moment that all charts look at, in seconds since 1970; null for none.
+  set cursor(time) {
+    this.#cursor = time;
+    this.draw();
+  }
+
+  // Cursor
+
+  #point(x) {
+    if (!this.#history?.length) return;
+    const share = (x - LEFT) / Math.max(1, this.#size.width - LEFT - RIGHT);
+    const { start, end } = this.#view;
+    const row = this.#history.nearest(start + share * (end - start));
+    this.#onCursor(this.#history.at[row]);
+  }
+
+  #key(event) {
+    const history = this.#history;
+    if (!history?.length) return;
+    const last = history.length - 1;
+    const now = this.#cursor === null ? last : history.nearest(this.#cursor);
+    const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -FAR_KEY_ROWS, PageUp: FAR_KEY_ROWS };
+    let row = now + (steps[event.key] ?? 0);
+    if (event.key === "Home") row = this.#view.from;
+    else if (event.key === "End") row = last;
+    else if (event.key === "Escape") return this.#onCursor(null);
+    else if (!(event.key in steps)) return;
+    event.preventDefault();
+    this.#onCursor(history.at[Math.min(last, Math.max(this.#view.from, row))]);
+  }
+
+  #tell(row) {
+    const { lines, unit, text } = this.definition;
+    const said = lines.map(({ column, label, scale = 1 }) => {
+      const value = text((this.#history.values(column)[row] ?? 0) * scale);
+      return lines.length > 1 ? `${label} ${value}` : value;
+    });
+    return `${said.join(", ")}${unit && ` ${unit}`}`;
+  }
+
+  #drawReadout(row) {
+    const history = this.#history;
+    const time = timeOfDay(history.at[row]);
+    const marks = history.marksNear(history.at[row], 1).map((mark) => mark.text);
+    set(this.#slider, "aria-valuemin", this.#view.from);
+    set(this.#slider, "aria-valuemax", history.length - 1);
+    set(this.#slider, "aria-valuenow", row);
+    set(this.#slider, "aria-valuetext", [`${time}: ${this.#tell(row)}`, ...marks].join("; "));
+    put(this.#readout, this.#cursor === null ? "" : `${time} · ${this.#tell(row)}`);
+    this.#slider.title = this.#cursor === null ? "" : marks.join("\n");
+  }
+
+  // Drawing
+
+  draw() {
+    const history = this.#history;
+    const { width, height } = this.#size;
+    if (!history || !width) return;
+    const pen = this.#canvas.getContext("2d");
+    pen.clearRect(0, 0, width, height);
+    if (!history.length) return;
+    this.#look(history);
+    this.#drawAxes(pen);
+    this.#drawLimits(pen);
+    this.#drawMarks(pen);
+    this.definition.lines.forEach((line, index) => this.#drawLine(pen, line, index));
+    const row = this.#cursor === null ? history.length - 1 : history.nearest(this.#cursor);
+    if (this.#cursor !== null) this.#drawCursor(pen, row);
+    this.#drawReadout(row);
+  }
+
+  #look(history) {
+    const end = history.at[history.length - 1];
+    const from = history.from(this.#seconds);
+    let top = this.definition.least;
+    for (const { column, scale = 1 } of this.definition.lines) {
+      const values = history.values(column);
+      for (let row = from; row < values.length; row += 1) top = Math.max(top, values[row] * scale);
+    }
+    for (const { value, isAlwaysShown } of this.definition.limits()) {
+      if (isAlwaysShown || top > value * 0.7) top = Math.max(top, value * 1.06);
+    }
+    top = this.definition.top ?? top;
+    const step = niceStep(top, 3);
+    // A daemon that is young has no quarter of an hour to show.
+    const span = Math.min(this.#seconds, Math.max(LEAST_SPAN_S, end - history.at[from]));
+    this.#view = { from, start: end - span, end, top: Math.ceil((top / step) * 0.999) * step, step };
+  }
+
+  #x(time) {
+    const { start, end } = this.#view;
+    return LEFT + ((time - start) / (end - start)) * (this.#size.width - LEFT - RIGHT);
+  }
+
+  #y(value) {
+    return TOP + (1 - value / this.#view.top) * (this.#size.height - TOP - BOTTOM);
+  }
+
+  #drawAxes(pen) {
+    const { width, height } = this.#size;
+    const { start, end, top, step } = this.#view;
+    pen.font = `11px ${this.#colours.font}`;
+    pen.lineWidth = 1;
+    pen.strokeStyle = this.#colours.grid;
+    pen.fillStyle = this.#colours.muted;
+    pen.textAlign = "right";
+    pen.textBaseline = "middle";
+    for (let value = 0; value <= top + step / 2; value += step) {
+      const y = Math.round(this.#y(value)) + 0.5;
+      pen.beginPath();
+      pen.moveTo(LEFT, y);
+      pen.lineTo(width - RIGHT, y);
+      pen.stroke();
+      pen.fillText(Number(value.toPrecision(3)).toLocaleString("en"), LEFT - 6, y);
+    }
+    const room = Math.max(2, Math.floor((width - LEFT - RIGHT) / 64));
+    const every = TIME_STEPS.find((seconds) => (end - start) / seconds <= room) ?? 300;
+    pen.textAlign = "center";
+    pen.textBaseline = "alphabetic";
+    const zone = new Date().getTimezoneOffset() * 60;
+    for (let time = Math.ceil((start - zone) / every) * every + zone; time <= end; time += every) {
+      const x = this.#x(time);
+      if (x < LEFT + 14 || x > width - RIGHT - 14) continue;
+      const told = timeOfDay(time);
+      pen.fillText(every % 60 ? told : told.slice(0, 5), x, height - 5);
+    }
+  }
+
+  #drawLimits(pen) {
+    const { width } = this.#size;
+    for (const { value, label, level, isBelow } of this.definition.limits()) {
+      if (value > this.#view.top) continue;
+      const y = Math.round(this.#y(value)) + 0.5;
+      pen.strokeStyle = pen.fillStyle = this.#colours[level];
+      pen.setLineDash([4, 4]);
+      pen.beginPath();
+      pen.moveTo(LEFT, y);
+      pen.lineTo(width - RIGHT, y);
+      pen.stroke();
+      pen.setLineDash([]);
+      pen.textAlign = "left";
+      pen.textBaseline = isBelow || y < TOP + 14 ? "top" : "bottom";
+      pen.fillText(label, LEFT + 4, y + (pen.textBaseline === "top" ? 3 : -2));
+    }
+  }
+
+  #drawMarks(pen) {
+    const bottom = this.#size.height - BOTTOM;
+    for (const mark of this.#history.marks) {
+      if (mark.at < this.#view.start || mark.at > this.#view.end) continue;
+      const x = Math.round(this.#x(mark.at)) + 0.5;
+      const isAlert = mark.kind.startsWith("alert");
+      pen.strokeStyle = pen.fillStyle = isAlert ? this.#colours.bad : this.#colours.warn;
+      pen.globalAlpha = mark.kind === "rung_down" || mark.kind === "alert_cleared" ? 0.45 : 0.9;
+      pen.setLineDash([2, 3]);
+      pen.beginPath();
+      pen.moveTo(x, TOP);
+      pen.lineTo(x, bottom);
+      pen.stroke();
+      pen.setLineDash([]);
+      pen.beginPath();
+      if (isAlert) {
+        pen.moveTo(x, TOP - 8);
+        pen.lineTo(x + 4.5, TOP);
+        pen.lineTo(x - 4.5, TOP);
+      } else {
+        pen.moveTo(x, TOP - 8);
+        pen.lineTo(x + 4, TOP - 4);
+        pen.lineTo(x, TOP);
+        pen.lineTo(x - 4, TOP - 4);
+      }
+      pen.fill();
+      pen.globalAlpha = 1;
+    }
+  }
+
+  // The stretches of a line without gaps, as points.
+  #stretches({ column, scale = 1 }) {
+    const { at } = this.#history;
+    const values = this.#history.values(column);
+    const found = [];
+    let points = [];
+    for (let row = Math.max(0, this.#view.from - 1); row < at.length; row += 1) {
+      if (points.length && at[row] - at[row - 1] > GAP_S) {
+        found.push(points);
+        points = [];
+      }
+      const x = Math.max(LEFT, this.#x(at[row]));
+      const y = this.#y(Math.min(values[row] * scale, this.#view.top));
+      if (this.definition.isStepped && points.length) points.push([x, points[points.length - 1][1]]);
+      points.push([x, y]);
+    }
+    return points.length ? [...found, points] : found;
+  }
+
+  #drawLine(pen, line, index) {
+    const colour = this.#colours.series[line.colour ?? index];
+    const bottom = this.#y(0);
+    const isOnly = this.definition.lines.length === 1;
+    for (const points of this.#stretches(line)) {
+      pen.beginPath();
+      points.forEach(([x, y], place) => (place ? pen.lineTo(x, y) : pen.moveTo(x, y)));
+      pen.strokeStyle = colour;
+      pen.lineWidth = 1.6;
+      pen.lineJoin = "round";
+      pen.setLineDash(DASHES[index % DASHES.length]);
+      pen.stroke();
+      pen.setLineDash([]);
+      if (isOnly) {
+        pen.lineTo(points[points.length - 1][0], bottom);
+        pen.lineTo(points[0][0], bottom);
+        pen.fillStyle = colour;
+        pen.globalAlpha = 0.12;
+        pen.fill();
+        pen.globalAlpha = 1;
+      }
+    }
+  }
+
+  #drawCursor(pen, row) {
+    const x = Math.round(this.#x(this.#history.at[row])) + 0.5;
+    pen.strokeStyle = this.#colours.ink;
+    pen.lineWidth = 1;
+    pen.globalAlpha = 0.55;
+    pen.beginPath();
+    pen.moveTo(x, TOP);
+    pen.lineTo(x, this.#size.height - BOTTOM);
+    pen.stroke();
+    pen.globalAlpha = 1;
+    this.definition.lines.forEach((line, index) => {
+      const value = (this.#history.values(line.column)[row] ?? 0) * (line.scale ?? 1);
+      pen.beginPath();
+      pen.arc(x, this.#y(Math.min(value, this.#view.top)), 3.2, 0, 2 * Math.PI);
+      pen.fillStyle = this.#colours.series[line.colour ?? index];
+      pen.strokeStyle = this.#colours.surface;
+      pen.lineWidth = 1.5;
+      pen.fill();
+      pen.stroke();
+    });
+  }
+}

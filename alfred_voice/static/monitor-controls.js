@@ -1,0 +1,63 @@
+// What an operator can make the daemon do: free memory, end idle sessions, test itself under load.
+
+import { ask, during, sure } from "./monitor-deeds.js";
+import { at, number, put } from "./monitor-dom.js";
+
+const PATH = "/monitor/load-test";
+const GOING = new Set(["preparing", "running", "ending"]);
+
+export function openControls() {
+  at("optimise").addEventListener("click", () => during(at("optimise"), optimise));
+  sure(at("end-idle").querySelector("button"), "End idle sessions", "Really end them?", endIdle);
+  at("end-idle").addEventListener("submit", (event) => event.preventDefault());
+  at("test-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    during(at("test-start"), startTest);
+  });
+  at("test-stop").addEventListener("click", () => during(at("test-stop"), stopTest));
+}
+
+async function optimise() {
+  const done = await ask("POST", "/optimize", {});
+  return `Memory was ${number(done.memoryBefore, 1)} MB and is ${number(done.memoryAfter, 1)} MB; ${done.sessionsCleanedUp} sessions ended.`;
+}
+
+async function endIdle() {
+  const { ended } = await ask("DELETE", `/sessions?idle_s=${encodeURIComponent(at("idle-s").value)}`);
+  return ended === 1 ? "One session was idle and ends." : `${ended || "No"} sessions were idle${ended ? " and end" : ""}.`;
+}
+
+async function startTest() {
+  const told = await ask("POST", PATH, {
+    sessions: Number(at("test-sessions").value), seconds: Number(at("test-seconds").value), speech: Number(at("test-speech").value),
+  });
+  drawTest(told.load_test);
+}
+
+async function stopTest() {
+  drawTest((await ask("DELETE", PATH)).load_test);
+}
+
+export function drawTest(test) {
+  const isGoing = Boolean(test) && GOING.has(test.state);
+  if (!at("test-start").hasAttribute("aria-busy")) at("test-start").disabled = isGoing;
+  if (!at("test-stop").hasAttribute("aria-busy")) at("test-stop").disabled = !isGoing;
+  at("test-progress").hidden = !isGoing;
+  if (test) {
+    at("test-progress").value = test.state === "running" ? 1 - test.left_s / test.seconds : test.state === "ending" ? 1 : 0;
+    put(at("test-state"), sentence(test));
+  }
+}
+
+function sentence(test) {
+  const refused = test.refused ? `, ${test.refused} refused (${test.reason})` : "";
+  const done = `${test.opened} sessions${refused}, ${number(test.frames, 0)} frames sent, ${number(test.skipped, 0)} left out, ${test.finals} finals`;
+  switch (test.state) {
+    case "preparing": return "The clients are told what to say.";
+    case "running": return `Running for another ${number(Math.ceil(test.left_s), 0)} s: ${done}.`;
+    case "ending": return `The sessions are brought to their ends: ${done}.`;
+    case "failed": return `It failed: ${test.reason}`;
+    case "stopped": return `Stopped: ${done}.`;
+    default: return `Done: ${done}.`;
+  }
+}

@@ -1,0 +1,160 @@
+// The table of sessions: one row each, kept while the session lives, in an order that is chosen.
+
+import { endButton } from "./monitor-deeds.js";
+import { at, clock, duration, make, milliseconds, number, put, set } from "./monitor-dom.js";
+
+const latency = (kind) => (session) => {
+  const found = session.latency_ms?.[kind];
+  return found?.count ? found.p95 : -1;
+};
+const LONG_MS = 10_000;
+const STATES = ["speaking", "stopping", "listening", "detached", "ended"];
+
+// What a column shows, by what it sorts, and where it begins: with the largest, unless it is words.
+const COLUMNS = [
+  { name: "session", title: "Session", order: (session) => session.session_id, isText: true },
+  { name: "state", title: "State", order: (session) => STATES.indexOf(session.state), isText: true },
+  { name: "age", title: "Age", order: (session) => session.age_s, isNumber: true },
+  { name: "transport", title: "Transport", order: (session) => session.transport, isText: true },
+  { name: "language", title: "Language", order: (session) => session.language ?? "", isText: true },
+  { name: "audio", title: "Audio", order: (session) => session.stream_ms, isNumber: true },
+  { name: "buffered", title: "Buffered", order: (session) => session.buffered_ms, isNumber: true },
+  { name: "dropped", title: "Dropped", order: (session) => session.frames_dropped, isNumber: true },
+  { name: "final", title: "Final", hint: "From the end of speech to the final text: median, 95th percentile", order: latency("final"), isNumber: true },
+  { name: "turn", title: "Turn", hint: "From the end of speech to the end of the turn: median, 95th percentile", order: latency("turn"), isNumber: true },
+  { name: "words", title: "Last words", order: (session) => session.last_text ?? "", isText: true },
+];
+
+export class Sessions {
+  #rows = new Map();
+  #told = { total: 0, sessions: [] };
+  #sort = null; // null: the newest first, as they are told
+  #open;
+
+  // open(id): shows one session's lane.
+  constructor(open) {
+    this.#open = open;
+    at("sessions-head").append(...COLUMNS.map((column) => this.#makeHead(column)),
+      make("th", { scope: "col" }, make("span", { class: "unseen" }, "Action")));
+    at("filter").addEventListener("input", () => this.#draw());
+  }
+
+  show(told) {
+    this.#told = told;
+    this.#draw();
+  }
+
+  find(id) {
+    return this.#told.sessions.find((session) => session.session_id === id);
+  }
+
+  focus(id) {
+    (this.#rows.get(id)?.opener ?? at("sessions-title")).focus();
+  }
+
+  #makeHead(column) {
+    const button = make("button", { type: "button", class: "sort", title: column.hint ?? null }, column.title);
+    const head = make("th", { scope: "col", "data-column": column.name, "aria-sort": "none", class: column.isNumber ? "number" : null }, button);
+    button.addEventListener("click", () => this.#sortBy(column));
+    return head;
+  }
+
+  // Down, up, and back to the newest first.
+  #sortBy(column) {
+    const first = column.isText ? 1 : -1;
+    if (this.#sort?.column !== column) this.#sort = { column, way: first };
+    else this.#sort = this.#sort.way === first ? { column, way: -first } : null;
+    for (const head of at("sessions-head").children) {
+      if (!head.dataset.column) continue;
+      const isIt = head.dataset.column === this.#sort?.column.name;
+      head.setAttribute("aria-sort", isIt ? (this.#sort.way > 0 ? "ascending" : "descending") : "none");
+    }
+    this.#draw();
+  }
+
+  #listed() {
+    const wanted = at("filter").value.trim().toLowerCase();
+    const found = this.#told.sessions.filter((session) => !wanted
+      || session.session_id.toLowerCase().includes(wanted) || (session.last_text ?? "").toLowerCase().includes(wanted));
+    if (!this.#sort) return found;
+    const { column: { order }, way } = this.#sort;
+    return found.sort((a, b) => {
+      const [x, y] = [order(a), order(b)];
+      return (x < y ? -1 : x > y ? 1 : 0) * way;
+    });
+  }
+
+  #draw() {
+    const { total, sessions } = this.#told;
+    const listed = this.#listed();
+    const names = new Set(listed.map((session) => session.session_id));
+    for (const [name, { row }] of this.#rows) {
+      if (!names.has(name)) {
+        row.remove();
+        this.#rows.delete(name);
+      }
+    }
+    const body = at("sessions");
+    let place = body.firstElementChild;
+    for (const session of listed) {
+      let made = this.#rows.get(session.session_id);
+      if (!made) {
+        made = this.#makeRow(session);
+        this.#rows.set(session.session_id, made);
+      }
+      if (made.row === place) place = place.nextElementSibling;
+      else body.insertBefore(made.row, place);
+      drawRow(made.cells, session);
+    }
+    put(at("sessions-count"), total);
+    put(at("sessions-note"), noteOf(total, sessions, listed));
+    at("sessions-table").hidden = sessions.length === 0;
+    at("no-sessions").hidden = sessions.length > 0;
+  }
+
+  #makeRow(session) {
+    const id = session.session_id;
+    const opener = make("button", { type: "button", class: "open", "aria-haspopup": "dialog", "aria-label": `Watch session ${id}`, title: id }, id);
+    opener.addEventListener("click", () => this.#open(id));
+    const state = make("span", { class: "state" });
+    const cells = { state };
+    const row = make("tr", {}, make("th", { scope: "row", class: "name" }, opener), make("td", {}, state));
+    for (const { name, isNumber } of COLUMNS.slice(2)) {
+      cells[name] = make("td", { class: isNumber ? "number" : name, "data-column": name });
+      row.append(cells[name]);
+    }
+    row.append(make("td", { class: "action" }, endButton(id)));
+    return { row, cells, opener };
+  }
+}
+
+function noteOf(total, sessions, listed) {
+  const speaking = sessions.filter((session) => session.state === "speaking").length;
+  const said = total ? [`${speaking} speaking`] : [];
+  if (total > sessions.length) said.push(`the newest ${sessions.length} of ${total}`);
+  if (listed.length < sessions.length) said.push(`${listed.length} shown`);
+  return said.join(" · ");
+}
+
+function drawRow(cells, session) {
+  put(cells.state, session.state);
+  set(cells.state, "data-state", session.state);
+  put(cells.age, duration(session.age_s));
+  put(cells.transport, session.transport.replaceAll("_", " "));
+  put(cells.language, session.language ?? "default");
+  put(cells.audio, clock(session.stream_ms));
+  put(cells.buffered, session.buffered_ms ? milliseconds(session.buffered_ms) : "0");
+  put(cells.dropped, number(session.frames_dropped, 0));
+  cells.dropped.classList.toggle("bad", session.frames_dropped > 0);
+  put(cells.final, percentiles(session.latency_ms.final));
+  put(cells.turn, percentiles(session.latency_ms.turn));
+  put(cells.words, session.last_text || "–");
+  if (cells.words.title !== session.last_text) cells.words.title = session.last_text;
+}
+
+export function percentiles(summary) {
+  if (!summary.count) return "–";
+  const isLong = summary.p95 >= LONG_MS;
+  const [middle, high] = [summary.p50, summary.p95].map((ms) => (isLong ? number(ms / 1000, 1) : number(ms, 0)));
+  return `${middle} · ${high} ${isLong ? "s" : "ms"}`;
+}

@@ -1,0 +1,140 @@
+// The settings that an operator changes while the daemon runs. The daemon checks them; its words stand beside the field.
+
+import { ask, notify, Refused } from "./monitor-deeds.js";
+import { at, make, put } from "./monitor-dom.js";
+
+const GROUPS = [
+  ["Speech", [["vad.threshold", "Speech from probability"], ["vad.min_silence_ms", "Silence that ends speech, ms"], ["stt.partial_interval_ms", "Between partials, ms"]]],
+  ["Turns", [["turn.threshold", "Complete from probability"], ["turn.silence_ms", "Asked after silence of, ms"], ["turn.max_silence_ms", "Over after silence of, ms"], ["interruption.enabled", "Users may interrupt"]]],
+  ["Degradation", [["backpressure.threshold", "Up from load"], ["backpressure.recovery", "Down below load"], ["backpressure.step_up_s", "Stay before a step up, s"], ["backpressure.step_down_s", "Calm before a step down, s"]]],
+  ["Limits", [["sessions.max_concurrent", "Sessions at most"], ["sessions.idle_timeout_s", "Idle sessions end after, s"], ["memory.limit_mb", "Memory limit, MB"], ["memory.gc_trigger_mb", "Memory is freed from, MB"], ["pipeline.batch_deadline_ms", "A window waits at most, ms"]]],
+  ["Alerts", [["alerts.load_percent", "Load, %"], ["alerts.frame_time_ms", "Frame time, ms"], ["alerts.queued_frames", "Frames waiting"], ["alerts.memory_mb", "Memory, MB"], ["log.level", "Level of the log"]]],
+];
+const CHOICES = { "log.level": ["debug", "info", "warning", "error"] };
+const REACHES = { now: "at once", "new sessions": "new sessions", model: "with the model" };
+
+const fields = new Map();
+
+// Draws the panel; without live settings the daemon has none to show.
+export async function openSettings() {
+  const form = at("settings");
+  let told;
+  try {
+    told = await ask("GET", "/config");
+  } catch (error) {
+    const isAbsent = error instanceof Refused && error.status === 404;
+    put(at("settings-note"), isAbsent ? "This daemon's settings cannot change while it runs." : `They cannot be read: ${error.message}`);
+    return;
+  }
+  form.replaceChildren();
+  fields.clear();
+  for (const [title, keys] of GROUPS) {
+    const known = keys.filter(([key]) => key in told.keys);
+    if (known.length) form.append(make("fieldset", {}, make("legend", {}, title), ...known.map(([key, label]) => makeField(key, label, told.keys[key]))));
+  }
+  form.append(make("p", { class: "form-error", id: "settings-error", role: "alert" }),
+    make("p", { class: "actions" }, make("button", { type: "submit", id: "settings-apply", disabled: true }, "Apply"),
+      make("button", { type: "reset", id: "settings-reset", disabled: true }, "As they are")));
+}
+
+function makeField(key, label, { value, applies_to: reach }) {
+  const id = `set-${key}`;
+  const problem = make("span", { class: "field-error", id: `${id}-error` });
+  const hint = make("span", { class: "hint", id: `${id}-hint` }, REACHES[reach] ?? reach);
+  const attributes = { id, name: key, "aria-describedby": `${id}-hint ${id}-error` };
+  let input;
+  if (typeof value === "boolean") input = make("input", { ...attributes, type: "checkbox" });
+  else if (typeof value === "number") input = make("input", { ...attributes, type: "text", inputmode: "decimal", autocomplete: "off" });
+  else {
+    const choices = new Set([...(CHOICES[key] ?? []), value]);
+    input = make("select", attributes, ...[...choices].map((choice) => make("option", { value: choice }, choice)));
+  }
+  fields.set(key, { input, problem, value });
+  fill(fields.get(key));
+  return make("div", { class: "setting" }, make("label", { for: id }, label), input, hint, problem);
+}
+
+function fill({ input, value }) {
+  if (typeof value === "boolean") input.checked = value;
+  else input.value = String(value);
+}
+
+// What stands in the field, of the type that the setting has; words where it is no number, which the daemon refuses.
+function wanted({ input, value }) {
+  if (typeof value === "boolean") return input.checked;
+  if (typeof value !== "number") return input.value;
+  const text = input.value.trim().replace(",", ".");
+  return text !== "" && Number.isFinite(Number(text)) ? Number(text) : input.value;
+}
+
+function changes() {
+  return Object.fromEntries([...fields].filter(([, field]) => wanted(field) !== field.value).map(([key, field]) => [key, wanted(field)]));
+}
+
+function drawChanged() {
+  const changed = changes();
+  for (const [key, { input }] of fields) input.closest(".setting").classList.toggle("changed", key in changed);
+  const isNone = Object.keys(changed).length === 0;
+  for (const name of ["settings-apply", "settings-reset"]) if (at(name)) at(name).disabled = isNone;
+}
+
+function showProblems(text) {
+  const lines = text.split("\n").map((line) => line.replace(/^- /, ""));
+  let first = null;
+  const rest = [];
+  for (const { input, problem } of fields.values()) {
+    put(problem, "");
+    input.removeAttribute("aria-invalid");
+  }
+  for (const line of lines) {
+    const [key, ...said] = line.split(": ");
+    const field = fields.get(key);
+    if (!field) {
+      if (!/^\d+ settings are wrong:$/.test(line) && line) rest.push(line);
+      continue;
+    }
+    put(field.problem, said.join(": ").replace(/ \([^()]*\)$/, ""));
+    field.input.setAttribute("aria-invalid", "true");
+    first ??= field.input;
+  }
+  if (at("settings-error")) put(at("settings-error"), rest.join(" "));
+  first?.focus();
+}
+
+async function apply() {
+  const asked = changes();
+  if (!Object.keys(asked).length) return;
+  at("settings-apply").disabled = true;
+  try {
+    const answer = await ask("PATCH", "/config", asked);
+    for (const [key, { to }] of Object.entries(answer.changes)) {
+      const field = fields.get(key);
+      if (field) {
+        field.value = to;
+        fill(field);
+      }
+    }
+    showProblems("");
+    const told = Object.entries(answer.changes).map(([key, { from, to, applies_to: reach }]) => `${key} ${from} → ${to} (${REACHES[reach] ?? reach})`);
+    notify(told.length ? `Changed: ${told.join(", ")}.` : "Nothing has changed.");
+  } catch (error) {
+    showProblems(error.message);
+    if (!(error instanceof Refused)) notify(`That did not reach the daemon: ${error.message}`, "bad");
+  }
+  drawChanged();
+}
+
+export function listenToSettings() {
+  const form = at("settings");
+  form.addEventListener("input", drawChanged);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    apply();
+  });
+  form.addEventListener("reset", (event) => {
+    event.preventDefault();
+    for (const field of fields.values()) fill(field);
+    showProblems("");
+    drawChanged();
+  });
+}

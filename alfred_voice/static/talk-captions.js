@@ -1,0 +1,111 @@
+// What is heard and said, as a list that grows. Words come from strangers: all of them go through textContent.
+
+import { clockOf } from "./transcript.js";
+
+/** The most that the page shows; files have more. */
+const MOST_SHOWN = 300;
+
+export class Captions {
+  #list;
+  #live;
+  #empty;
+  /** @type {Map<number, HTMLElement>} what the daemon says, by `speech_id` */
+  #speeches = new Map();
+
+  /**
+   * @param {HTMLElement} list what is settled
+   * @param {HTMLElement} live what is being said
+   * @param {HTMLElement} empty shown while there is nothing
+   */
+  constructor(list, live, empty) {
+    this.#list = list;
+    this.#live = live;
+    this.#empty = empty;
+  }
+
+  /** @param {{text: string, stable_text: string}} partial */
+  showPartial({ text, stable_text }) {
+    const [stable, guess] = this.#live.children;
+    stable.textContent = stable_text;
+    guess.textContent = text.slice(stable_text.length);
+    this.#live.hidden = false;
+    this.#scroll();
+  }
+
+  clearPartial() {
+    for (const part of this.#live.children) part.textContent = "";
+    this.#live.hidden = true;
+  }
+
+  /**
+   * An utterance that is over.
+   * @param {{text: string, start_ms: number, confidence?: number}} entry
+   * @param {string} note what is to be read beside it, such as its latency
+   */
+  addHeard(entry, note = "") {
+    this.clearPartial();
+    const item = this.#add("heard", clockOf(entry.start_ms), entry.text, note);
+    if (entry.confidence !== undefined) item.title = `confidence ${Math.round(entry.confidence * 100)} %`;
+  }
+
+  /** Something that the daemon says. @param {number} speechId @param {string} text */
+  addSaid(speechId, text) {
+    this.#speeches.set(speechId, this.#add("said", "Alfred", text, "speaking"));
+  }
+
+  /** It has been said. @param {number} speechId @param {string} note @param {boolean} isCut */
+  endSaid(speechId, note, isCut) {
+    const item = this.#speeches.get(speechId);
+    if (!item) return; // it was cut off, and its end comes after that
+    this.#speeches.delete(speechId);
+    item.dataset.end = isCut ? "cut" : "whole";
+    item.querySelector(".note").textContent = note;
+  }
+
+  /** A line between two parts. @param {string} text */
+  addHeading(text) {
+    const item = document.createElement("li");
+    item.className = "heading";
+    item.textContent = text;
+    this.#append(item);
+  }
+
+  /** The whole list as plain text. */
+  get text() {
+    return [...this.#list.querySelectorAll(".words")].map((words) => words.textContent).join("\n");
+  }
+
+  clear() {
+    this.#list.replaceChildren();
+    this.#speeches.clear();
+    this.clearPartial();
+    this.#empty.hidden = false;
+  }
+
+  #add(kind, when, text, note) {
+    const item = document.createElement("li");
+    item.className = kind;
+    for (const [name, value] of [["when", when], ["words", text], ["note", note]]) {
+      const part = document.createElement(name === "words" ? "p" : "span");
+      part.className = name;
+      part.textContent = value;
+      item.append(part);
+    }
+    this.#append(item);
+    return item;
+  }
+
+  #append(item) {
+    this.#empty.hidden = true;
+    this.#list.append(item);
+    while (this.#list.children.length > MOST_SHOWN) this.#list.firstChild.remove();
+    this.#scroll();
+  }
+
+  /** Follow what is new, unless somebody has scrolled up to read. */
+  #scroll() {
+    const box = this.#list.parentElement;
+    const isNear = box.scrollHeight - box.scrollTop - box.clientHeight < 160;
+    if (isNear) box.scrollTop = box.scrollHeight;
+  }
+}

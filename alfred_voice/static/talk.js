@@ -1,0 +1,323 @@
+// The page on which a person talks with the daemon. It is put together from alfred-voice.js, which knows nothing of the page.
+
+import { AlfredVoice, AlfredVoiceError } from "./alfred-voice.js";
+import { Captions } from "./talk-captions.js";
+import { exampleIn, makeTabs } from "./talk-code.js";
+import { Files } from "./talk-files.js";
+import { Latency } from "./talk-latency.js";
+import { sayingOf } from "./talk-messages.js";
+import { COLUMN_MS, Timeline } from "./talk-timeline.js";
+
+const at = (id) => document.getElementById(id);
+const SILENT_DB = -100;
+const METER_FLOOR_DB = -60;
+const KEY_ITEM = "alfred-voice-key";
+const SHOWN_MS = 2_000;
+
+const LINKS = { closed: "not connected", connecting: "connecting", open: "connected", reconnecting: "connection lost, coming back" };
+const PHASES = {
+  idle: ["Press and talk", "Your words appear as you say them. Talk over Alfred, and it stops."],
+  connecting: ["Connecting", "The browser may ask whether this page may use the microphone."],
+  listening: ["Listening", "Say something. Press again when you are done."],
+  hearing: ["I hear you", "Go on; nothing is sent anywhere but to the daemon."],
+  pending: ["Go on", "A pause, but it sounds as if more will come."],
+  speaking: ["Alfred speaks", "Talk over it, and it stops."],
+  reconnecting: ["Coming back", "The connection was lost. What you say is kept, and sent when it is back."],
+};
+
+const captions = new Captions(at("transcript"), at("live"), at("empty"));
+const timeline = new Timeline(at("timeline"));
+const latency = new Latency(at("latency"), at("latency-note"));
+const files = new Files(captions, { key: () => key, fail: showError, tell });
+
+let key = sessionStorage.getItem(KEY_ITEM);
+/** @type {AlfredVoice | null} */
+let voice = null;
+let isTalking = false;
+let isHearing = false;
+let isPending = false;
+let isSpeaking = false;
+let ticking = null;
+
+// The conversation
+
+function conversation() {
+  if (voice) return voice;
+  const transport = document.querySelector("[name=transport]:checked").value;
+  voice = new AlfredVoice({ url: location.origin, key, transport });
+  const on = (type, act) => voice.addEventListener(type, ({ detail }) => act(detail));
+  on("state", ({ state }) => showState(state));
+  on("fault", (error) => fail(error));
+  on("sessionStarted", () => files.begin());
+  on("speechStart", heardSpeech);
+  on("speechEnd", heardSilence);
+  on("partialTranscription", (partial) => {
+    latency.partial(partial);
+    captions.showPartial(partial);
+  });
+  on("finalTranscription", (final) => settle(final));
+  on("turnPending", () => markPhase("pause", { pending: true }));
+  on("turnComplete", (turn) => {
+    latency.add("turn", turn.latency_ms);
+    markPhase("turn", { pending: false });
+    echo(turn.utterance);
+  });
+  on("ttsStart", startSaying);
+  on("interruption", interrupted);
+  on("ttsEnd", ({ speech_id, cancelled }) => cancelled && endSaying(speech_id, "stopped", true));
+  on("spoken", ({ speech_id, heard_ms, cancelled }) => {
+    if (!cancelled) endSaying(speech_id, `${(heard_ms / 1000).toFixed(1)} s`, false);
+  });
+  on("audioDropped", () => showError(new AlfredVoiceError("connection_lost", "")));
+  on("error", (error) => error.fatal || showError(new AlfredVoiceError(error.code, error.message, { retryAfterS: error.retry_after_s ?? null })));
+  on("sessionEnded", ended);
+  return voice;
+}
+
+async function talk() {
+  if (isTalking) {
+    isTalking = false;
+    showTalk();
+    await voice?.rest();
+    return;
+  }
+  hideNotice();
+  isTalking = true;
+  showTalk();
+  const isClean = at("clean").checked;
+  const constraints = { echoCancellation: isClean, noiseSuppression: isClean, autoGainControl: isClean };
+  try {
+    await conversation().listen(constraints);
+  } catch (error) {
+    fail(error);
+  }
+}
+
+/** The daemon has ended the session by itself, or because we asked. */
+function ended({ reason }) {
+  if (reason === "idle") tell("The session ended, as nothing was heard for a while.");
+  if (reason === "shutdown") showError(new AlfredVoiceError("draining", ""));
+  if (reason === "max_duration") showError(new AlfredVoiceError("session_over", ""));
+}
+
+async function say(text) {
+  hideNotice();
+  const how = at("voice").value ? { voice: at("voice").value } : {};
+  await conversation().connect();
+  voice.speak(text, how);
+}
+
+/** @type {Map<number, string>} finals whose turn is not over */
+const finals = new Map();
+
+function settle(final) {
+  latency.add("final", final.latency_ms);
+  captions.clearPartial();
+  if (!final.text) return;
+  finals.set(final.utterance, final.text);
+  const entry = files.addHeard(final);
+  captions.addHeard(entry, `${Math.round(final.latency_ms)} ms`);
+}
+
+function echo(utterance) {
+  const text = finals.get(utterance);
+  finals.delete(utterance);
+  if (text && at("echo").checked && voice.state === "open") voice.speak(text);
+}
+
+function heardSpeech({ at_ms }) {
+  latency.begin();
+  isHearing = true;
+  isPending = false;
+  timeline.recolour(voice.sentMs - at_ms, true);
+  showTalk();
+}
+
+function heardSilence({ at_ms }) {
+  isHearing = false;
+  timeline.recolour(voice.sentMs - at_ms, false);
+  showTalk();
+}
+
+function markPhase(mark, { pending }) {
+  isPending = pending;
+  timeline.mark(mark);
+  showTalk();
+}
+
+function startSaying({ speech_id, text }) {
+  isSpeaking = true;
+  captions.addSaid(speech_id, text);
+  files.addSaid(text, voice.sentMs);
+  showTalk();
+}
+
+function endSaying(speechId, note, isCut) {
+  isSpeaking = false;
+  captions.endSaid(speechId, note, isCut);
+  showTalk();
+}
+
+function interrupted({ speech_id, heard_ms, latency_ms }) {
+  latency.add("cut", latency_ms);
+  timeline.mark("cut");
+  endSaying(speech_id, `you interrupted after ${(heard_ms / 1000).toFixed(1)} s`, true);
+}
+
+// What is shown
+
+function showState(state) {
+  const transport = state === "open" ? ` by ${document.querySelector("[name=transport]:checked + span").textContent}` : "";
+  at("link").textContent = LINKS[state] + transport;
+  at("link").dataset.state = state;
+  if (state === "closed") {
+    if (isTalking) voice.rest(); // the microphone is not to be left open
+    isTalking = isHearing = isPending = isSpeaking = false;
+    captions.clearPartial();
+  }
+  showTalk();
+}
+
+function phase() {
+  if (voice?.state === "reconnecting") return "reconnecting";
+  if (isTalking && voice?.state !== "open") return "connecting";
+  if (isHearing) return "hearing";
+  if (isSpeaking) return "speaking";
+  if (isTalking && isPending) return "pending";
+  return isTalking ? "listening" : "idle";
+}
+
+function showTalk() {
+  const now = phase();
+  const [title, hint] = PHASES[now];
+  at("phase").textContent = title;
+  at("hint").textContent = hint;
+  document.body.dataset.phase = now;
+  at("talk").setAttribute("aria-pressed", String(isTalking));
+  at("talk-label").textContent = isTalking ? "Stop" : "Talk";
+  at("quiet").disabled = !isSpeaking;
+  for (const radio of document.querySelectorAll("[name=transport]")) {
+    radio.disabled = isTalking || radio.matches(":not([data-offered])");
+  }
+  at("clean").disabled = isTalking;
+  const isMoving = isTalking || isSpeaking;
+  if (isMoving && ticking === null) ticking = setInterval(tick, COLUMN_MS);
+  if (!isMoving && ticking !== null) {
+    clearInterval(ticking);
+    ticking = null;
+    showLevel(SILENT_DB);
+  }
+}
+
+function tick() {
+  const level = voice?.microphone?.level ?? SILENT_DB;
+  timeline.push(level, isSpeaking ? (voice?.speaker?.level ?? SILENT_DB) : SILENT_DB, isHearing);
+  showLevel(level);
+}
+
+function showLevel(db) {
+  const shown = Math.max(METER_FLOOR_DB, Math.min(0, db));
+  const share = 1 - shown / METER_FLOOR_DB;
+  document.body.style.setProperty("--level", share.toFixed(3));
+  at("meter").setAttribute("aria-valuenow", String(Math.round(shown)));
+  at("meter").setAttribute("aria-valuetext", db <= METER_FLOOR_DB ? "silent" : `${Math.round(shown)} decibels`);
+}
+
+/** The conversation is over. */
+function fail(error) {
+  isTalking = isHearing = isPending = isSpeaking = false;
+  showTalk();
+  showError(error);
+}
+
+function showError(error) {
+  const { what, advice } = sayingOf(error);
+  at("notice-what").textContent = what;
+  at("notice-advice").textContent = advice;
+  at("notice").dataset.code = error.code ?? "unknown";
+  at("notice").hidden = false;
+  if (error.code === "key_needed" || error.code === "key_refused") {
+    at("key-form").hidden = false;
+    at("key").focus();
+  }
+}
+
+function hideNotice() {
+  at("notice").hidden = true;
+}
+
+/** Something that a screen reader should say, too. */
+function tell(text) {
+  at("said").textContent = text;
+}
+
+async function copy(button, text) {
+  const was = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "The browser refused"; // on an address that is not secure there is no clipboard
+  }
+  tell(button.textContent);
+  setTimeout(() => (button.textContent = was), SHOWN_MS);
+}
+
+/** Another way, or another key: the session by the old one is over. */
+function hangUp() {
+  voice?.close();
+  voice = null;
+}
+
+function showCode(name) {
+  at("code").firstElementChild.textContent = exampleIn(name, { address: location.origin, hasKey: Boolean(key) });
+  at("code").setAttribute("aria-labelledby", `tab-${name}`);
+}
+
+at("address").textContent = location.host;
+for (const radio of document.querySelectorAll("[name=transport]:not([disabled])")) radio.dataset.offered = "";
+at("talk").addEventListener("click", talk);
+at("notice-close").addEventListener("click", hideNotice);
+at("quiet").addEventListener("click", () => voice?.stopSpeaking());
+at("copy-text").addEventListener("click", (event) => copy(event.currentTarget, captions.text));
+at("copy-code").addEventListener("click", (event) => copy(event.currentTarget, at("code").textContent));
+at("clear").addEventListener("click", () => {
+  files.clear();
+  at("talk").focus();
+});
+at("say").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const text = at("sentence").value.trim();
+  if (!text) return;
+  try {
+    await say(text);
+    at("sentence").value = "";
+  } catch (error) {
+    showError(error);
+  }
+});
+at("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key = at("key").value.trim() || null;
+  if (key) sessionStorage.setItem(KEY_ITEM, key);
+  else sessionStorage.removeItem(KEY_ITEM);
+  at("key").value = "";
+  at("key-state").textContent = key ? "kept in this tab" : "forgotten";
+  hangUp();
+  hideNotice();
+  makeCode();
+});
+for (const radio of document.querySelectorAll("[name=transport]")) radio.addEventListener("change", hangUp);
+document.addEventListener("keydown", (event) => event.key === "Escape" && isSpeaking && voice?.stopSpeaking());
+window.addEventListener("pagehide", hangUp);
+
+function makeCode() {
+  const chosen = document.querySelector("[role=tab][aria-selected=true]");
+  showCode(chosen?.dataset.name ?? "python");
+}
+
+if (key) at("key-state").textContent = "kept in this tab";
+makeTabs(at("languages"), showCode);
+showTalk();
+showLevel(SILENT_DB);
+document.body.dataset.ready = "";

@@ -1,0 +1,139 @@
+// What was said, as files. Values in, texts out.
+
+const LINE_CHARS = 42;
+const CUE_CHARS = 2 * LINE_CHARS;
+/** The most that is kept of one conversation; beyond it the oldest go. */
+const MOST_ENTRIES = 5_000;
+
+/** @typedef {{text: string, start_ms: number, end_ms: number, words?: {word: string, start_ms: number, end_ms: number}[],
+ *   confidence?: number, speaker: "user" | "daemon"}} Entry */
+
+/** One conversation or one recording, on a clock of its own. A further session of it begins where the last one ended. */
+export class Transcript {
+  /** @type {Entry[]} */
+  entries = [];
+  #offsetMs = 0;
+
+  /** @param {string} name what its files are called */
+  constructor(name) {
+    this.name = name;
+  }
+
+  /** Another session has begun: its times follow those that are here. */
+  continueWithNewSession() {
+    this.#offsetMs = this.endMs;
+  }
+
+  /** Where the last thing said ends, in ms. */
+  get endMs() {
+    return this.entries.reduce((latest, entry) => Math.max(latest, entry.end_ms), 0);
+  }
+
+  /**
+   * @param {Entry} entry on its session's clock
+   * @returns {Entry} the same on the transcript's
+   */
+  add({ text, start_ms, end_ms, words = [], confidence, speaker = "user" }) {
+    const moved = (one) => ({ ...one, start_ms: one.start_ms + this.#offsetMs, end_ms: one.end_ms + this.#offsetMs });
+    const entry = moved({ text, start_ms, end_ms, words: words.map(moved), confidence, speaker });
+    this.entries.push(entry);
+    if (this.entries.length > MOST_ENTRIES) this.entries.shift();
+    return entry;
+  }
+}
+
+/** The four kinds of files: what they end in, what they are, and what makes them. */
+export const FORMATS = {
+  txt: { type: "text/plain", render: toText },
+  srt: { type: "application/x-subrip", render: toSrt },
+  vtt: { type: "text/vtt", render: toVtt },
+  json: { type: "application/json", render: toJson },
+};
+
+/** @param {Transcript} transcript */
+export function toText({ entries }) {
+  return entries.map((entry) => `${isMixed(entries) ? `${nameOf(entry)}: ` : ""}${entry.text}\n`).join("");
+}
+
+/** @param {Transcript} transcript */
+export function toSrt({ entries }) {
+  const named = isMixed(entries);
+  const cues = entries.flatMap((entry) => {
+    const [first, ...rest] = cuesOf(entry);
+    return first ? [named ? { ...first, text: `${nameOf(entry)}: ${first.text}` } : first, ...rest] : [];
+  });
+  return cues
+    .map((cue, i) => `${i + 1}\n${stamp(cue.start_ms, ",")} --> ${stamp(cue.end_ms, ",")}\n${wrap(cue.text)}\n\n`)
+    .join("");
+}
+
+/** @param {Transcript} transcript */
+export function toVtt({ entries }) {
+  const cues = entries.flatMap((entry) => cuesOf(entry).map((cue) => ({ ...cue, voice: nameOf(entry) })));
+  const voice = (cue) => (isMixed(entries) ? `<v ${cue.voice}>` : "");
+  const body = cues.map((cue) => `${stamp(cue.start_ms, ".")} --> ${stamp(cue.end_ms, ".")}\n${voice(cue)}${escapeVtt(wrap(cue.text))}\n\n`);
+  return `WEBVTT\n\n${body.join("")}`;
+}
+
+/** @param {Transcript} transcript */
+export function toJson({ name, entries }) {
+  const text = entries.filter((entry) => entry.speaker === "user").map((entry) => entry.text);
+  return `${JSON.stringify({ name, text: text.join(" "), segments: entries }, null, 2)}\n`;
+}
+
+/** Minutes and seconds for the eye. */
+export function clockOf(ms) {
+  const seconds = Math.floor(ms / 1000);
+  const two = (value) => String(value).padStart(2, "0");
+  const hours = Math.floor(seconds / 3600);
+  return `${hours ? `${hours}:` : ""}${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+}
+
+function nameOf({ speaker }) {
+  return speaker === "daemon" ? "Alfred" : "You";
+}
+
+function isMixed(entries) {
+  return entries.some((entry) => entry.speaker === "daemon");
+}
+
+/** An entry in pieces that fit into two lines, cut between words; their times are the words', or in proportion. */
+function cuesOf({ text, start_ms, end_ms, words }) {
+  const parts = text.split(/\s+/).filter(Boolean);
+  const isTimed = words.length === parts.length;
+  const timeAt = (i) => start_ms + ((end_ms - start_ms) * i) / Math.max(1, parts.length);
+  const cues = [];
+  parts.forEach((part, i) => {
+    const [from, to] = isTimed ? [words[i].start_ms, words[i].end_ms] : [timeAt(i), timeAt(i + 1)];
+    const last = cues.at(-1);
+    if (last && last.text.length + 1 + part.length <= CUE_CHARS) {
+      last.text += ` ${part}`;
+      last.end_ms = to;
+    } else {
+      cues.push({ text: part, start_ms: from, end_ms: to });
+    }
+  });
+  return cues;
+}
+
+function wrap(text) {
+  if (text.length <= LINE_CHARS) return text;
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1);
+    if (line && line.length + 1 + word.length > LINE_CHARS && lines.length < 2) lines.push(word);
+    else lines[lines.length - 1] = line ? `${line} ${word}` : word;
+  }
+  return lines.join("\n");
+}
+
+function stamp(ms, point) {
+  const whole = Math.max(0, Math.round(ms));
+  const two = (value) => String(value).padStart(2, "0");
+  const rest = String(whole % 1000).padStart(3, "0");
+  return `${two(Math.floor(whole / 3_600_000))}:${two(Math.floor(whole / 60_000) % 60)}:${two(Math.floor(whole / 1000) % 60)}${point}${rest}`;
+}
+
+function escapeVtt(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+}

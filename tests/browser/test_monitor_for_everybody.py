@@ -1,0 +1,225 @@
+"""The monitor for everybody: by keyboard, by screen reader, in the dark, on a telephone, with a key, under load."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.support import Daemon
+
+
+pytest.importorskip("playwright", reason="needs the extra `browser`")
+
+from playwright.async_api import Page, expect
+
+
+OpenPage = Callable[..., Awaitable[Page]]
+StartDaemon = Callable[..., Any]
+Picture = Callable[..., Awaitable[Path]]
+SCRIPTED = (str(Path(__file__).parents[1] / "scripted_daemon.py"),)
+WIDE, NARROW = (1440, 900), (390, 844)
+LISTENERS = 100
+SMOOTH_MS = 150
+"""A frame that takes longer is felt as a jerk; on a machine that is shared a few are nobody's fault."""
+
+
+@pytest.fixture(autouse=True)
+def daemons_go(watch: Any) -> None:
+    """Before their pages do, here; the pages complain of it."""
+    watch.expect(r"ERR_(CONNECTION|INCOMPLETE|EMPTY)")
+
+
+async def load(daemon: Daemon, **plan: Any) -> None:
+    """Put load on the daemon, by its own load test."""
+    async with aiohttp.ClientSession() as http, http.post(f"{daemon.base}/monitor/load-test", json=plan) as answer:
+        assert answer.status == 202, await answer.text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
+async def test_axe_finds_nothing_serious(
+    open_page: OpenPage,
+    start_daemon: StartDaemon,
+    axe: Callable[[Page], Awaitable[None]],
+    picture: Picture,
+    scheme: str,
+    size: tuple[int, int],
+) -> None:
+    with start_daemon(command=SCRIPTED) as daemon:
+        await load(daemon, sessions=6, seconds=60, speech=0.4)
+        page = await open_page("/monitor", at=daemon, size=size, color_scheme=scheme)
+        await expect(page.locator("#sessions tr")).to_have_count(6)
+        await page.wait_for_timeout(3_000)
+        await axe(page)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+        name = f"monitor-{scheme}-{'wide' if size is WIDE else 'narrow'}"
+        await picture(page, name)
+        await page.locator("#sessions .open").first.click()
+        await expect(page.locator('#lane-log [data-kind="speechStart"]').first).to_be_visible()
+        await axe(page)
+        await picture(page, f"{name}-lane", whole=False)
+
+
+async def test_health_is_told_by_word_shape_and_colour(
+    open_page: OpenPage, start_daemon: StartDaemon, picture: Picture, axe: Callable[[Page], Awaitable[None]]
+) -> None:
+    """A limit of memory that is far too low is full load: the ladder goes all the way up."""
+    limits = ("--set", "memory.limit_mb=51", "--set", "memory.gc_trigger_mb=50", "--set", "alerts.memory_mb=50")
+    with start_daemon(*limits, command=SCRIPTED) as daemon:
+        page = await open_page("/monitor", at=daemon)
+        await expect(page.locator("#health")).to_have_text("overloaded")
+        await expect(page.locator('#ladder [aria-current="step"]')).to_have_attribute("data-rung", "5")
+        await expect(page.locator("#health-why")).to_contain_text("no new sessions")
+        await expect(page.locator("#alerts li", has_text="resident memory is high")).to_be_visible()
+        await expect(page.locator('[data-figure="memory"]')).to_have_attribute("data-level", "bad")
+        await expect(page.locator("#log li")).not_to_have_count(0)
+        shapes = page.locator(".glyph g")
+        assert [await shape.is_visible() for shape in await shapes.all()].count(True) == 1
+        await expect(page.locator(".when-overloaded")).to_be_visible()
+        # What a mark says is had by keyboard, too.
+        await page.wait_for_timeout(3_000)
+        plot = page.locator('[data-figure="load"] .plot')
+        await plot.focus()
+        await page.keyboard.press("Home")
+        told = [await plot.get_attribute("aria-valuetext") or ""]
+        for _ in range(12):
+            await page.keyboard.press("ArrowRight")
+            told.append(await plot.get_attribute("aria-valuetext") or "")
+        assert any("rung 4 to 5" in text for text in told), told
+        await axe(page)
+        await picture(page, "monitor-overloaded")
+
+
+async def test_everything_is_reached_by_keyboard(open_page: OpenPage, start_daemon: StartDaemon) -> None:
+    with start_daemon(command=SCRIPTED) as daemon:
+        await load(daemon, sessions=1, seconds=60, speech=0)
+        page = await open_page("/monitor", at=daemon)
+        await expect(page.locator("#sessions tr")).to_have_count(1)
+        await expect(page.locator("#settings-reset")).to_be_attached()
+        await page.evaluate("document.body.focus()")
+        wanted = set(
+            await page.evaluate(
+                """() => {
+                    const stops = "main :is(button, input, select, [tabindex='0']):not(:disabled)";
+                    const all = document.querySelectorAll(stops);
+                    const seen = [...all].filter((one) => one.checkVisibility() && one.type !== "radio");
+                    seen.forEach((one, index) => { one.dataset.stop = index; });
+                    return seen.map((one) => one.dataset.stop);
+                }"""
+            )
+        )
+        assert len(wanted) > 40
+        reached = set()
+        for _ in range(len(wanted) + 30):
+            await page.keyboard.press("Tab")
+            stop = await page.evaluate(
+                """() => {
+                    const one = document.activeElement;
+                    if (one === document.body) return null; // behind the last one
+                    const drawn = getComputedStyle(one).outlineStyle !== "none";
+                    const ring = drawn || one.closest("label:has(:focus-visible)");
+                    return ring ? one.dataset.stop ?? null : `no ring: ${one.outerHTML.slice(0, 80)}`;
+                }"""
+            )
+            assert not str(stop).startswith("no ring"), stop
+            reached.add(stop)
+        assert wanted <= reached, wanted - reached
+
+
+async def test_a_session_is_watched_and_ended_by_keyboard_alone(open_page: OpenPage, start_daemon: StartDaemon) -> None:
+    with start_daemon(command=SCRIPTED) as daemon:
+        await load(daemon, sessions=1, seconds=60, speech=0)
+        page = await open_page("/monitor", at=daemon)
+        opener = page.locator("#sessions .open")
+        await opener.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#lane")).to_be_visible()
+        await expect(page.locator("#lane-close")).to_be_focused()
+        await page.keyboard.press("Shift+Tab")
+        await expect(page.locator("#lane-end")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#lane-note")).to_contain_text("The session is over")
+        await page.keyboard.press("Escape")
+        await expect(page.locator("#lane")).to_be_hidden()
+
+
+async def test_with_keys_a_browser_comes_in_by_its_cookie(
+    open_page: OpenPage, start_daemon: StartDaemon, tmp_path: Path, watch: Any
+) -> None:
+    watch.expect(r"status of 40[13]")
+    keys = tmp_path / "keys.toml"
+    admin, other = "an-administrators-key", "somebody-elses-key"
+    keys.write_text(f'[keys.me]\nkey = "{admin}"\nadmin = true\n[keys.you]\nkey = "{other}"\n', "utf-8")
+    keys.chmod(0o600)
+    with start_daemon("--set", f"security.keys_file={keys}", command=SCRIPTED) as daemon:
+        page = await open_page(None, at=daemon)
+        answer = await page.goto("/monitor")
+        assert answer is not None
+        assert answer.status == 401
+        answer = await page.goto(f"/monitor?token={other}")
+        assert answer is not None
+        assert answer.status == 403
+
+        await page.goto(f"/monitor?token={admin}")
+        assert "token" not in page.url
+        await expect(page.locator("#link")).to_have_text("live")
+        await page.locator("#test-sessions").fill("2")
+        await page.locator("#test-start").click()
+        await expect(page.locator("#sessions tr")).to_have_count(2)
+        await page.locator("#sessions .open").first.click()
+        await expect(page.locator("#lane-state")).to_have_text("listening")
+        await page.keyboard.press("Escape")
+        field = page.get_by_label("Speech from probability")
+        await field.fill("0.55")
+        await page.locator("#settings-apply").click()
+        await expect(page.locator("#notice")).to_contain_text("vad.threshold 0.5 → 0.55")
+        await page.get_by_role("button", name="Optimise now").click()
+        await expect(page.locator("#notice")).to_contain_text("Memory was")
+        # When the cookie is worth nothing any more, the page says what to do.
+        await page.context.clear_cookies()
+        await page.reload()
+        await expect(page.locator("body")).to_contain_text("key_needed")
+
+
+async def test_a_page_whose_cookie_has_gone_says_what_to_do(
+    open_page: OpenPage, start_daemon: StartDaemon, watch: Any
+) -> None:
+    watch.expect(r"status of 401|ERR_|503")
+    environment = {"ALFRED_API_KEYS": "me:an-administrators-key"}
+    with start_daemon(command=SCRIPTED, env=environment) as daemon:
+        page = await open_page(None, at=daemon)
+        await page.goto("/monitor?token=an-administrators-key")
+        await expect(page.locator("#link")).to_have_text("live")
+        port = daemon.port
+    # Another process knows nothing of the cookie.
+    with start_daemon(command=SCRIPTED, env=environment, port=port):
+        await expect(page.locator("#stale")).to_contain_text("open /monitor?token=KEY")
+
+
+async def test_a_hundred_sessions_leave_the_page_smooth(open_page: OpenPage, start_daemon: StartDaemon) -> None:
+    with start_daemon(command=SCRIPTED) as daemon:
+        await load(daemon, sessions=LISTENERS, seconds=60, speech=0)
+        page = await open_page("/monitor", at=daemon, size=WIDE)
+        await expect(page.locator("#sessions tr")).to_have_count(LISTENERS)
+        gaps = await page.evaluate(
+            """() => new Promise((resolve) => {
+                const gaps = [];
+                let last = performance.now();
+                const until = last + 8000;
+                const step = (now) => {
+                    gaps.push(now - last);
+                    last = now;
+                    if (now < until) requestAnimationFrame(step);
+                    else resolve(gaps.slice(1));
+                };
+                requestAnimationFrame(step);
+            })"""
+        )
+        jerks = [round(gap) for gap in gaps if gap > SMOOTH_MS]
+        assert len(gaps) > 100, f"only {len(gaps)} frames in eight seconds"
+        assert len(jerks) <= len(gaps) * 0.03, jerks
