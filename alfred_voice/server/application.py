@@ -28,6 +28,8 @@ from alfred_voice.server.security import Security
 from alfred_voice.server.settings import LiveSettings, SettingsRoutes
 from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.webhook import Sender, Webhook, end
+from alfred_voice.server.webrtc import WebRtcRoutes
+from alfred_voice.server.webrtc_options import WebRtcOptions
 from alfred_voice.server.websocket import WebSocketRoutes
 
 
@@ -50,6 +52,7 @@ def make_application(
     options: ServerOptions,
     recording_worker: RecordingWorker | None = None,
     security: Security | None = None,
+    webrtc: WebRtcOptions | None = None,
 ) -> web.Application:
     """All routes over one coordinator; with a worker for recordings the one that takes them, too."""
     security = security or Security()
@@ -64,6 +67,7 @@ def make_application(
     admission = Admission(coordinator, resumption)
     feed = Feed(coordinator)
     uploads = Uploads(coordinator, options)
+    peers = WebRtcRoutes(coordinator, admission, options, security.options, webrtc or WebRtcOptions())
     application[COORDINATOR] = coordinator
     application[OPTIONS] = options
     application[ADMISSION] = admission
@@ -76,6 +80,7 @@ def make_application(
         TalkRoutes(sockets.connect, security.keys, options),
         HttpRoutes(coordinator, uploads, options),
         uploads,
+        peers,
         MonitorRoutes(feed),
     ):
         application.router.add_routes(room.routes())
@@ -87,6 +92,7 @@ def make_application(
     application.on_response_prepare.extend((harden, access.share))
     application.on_shutdown.append(_end_feed)
     application.on_shutdown.append(_end_resumption)
+    application.on_shutdown.append(peers.close)
     application.cleanup_ctx.extend((_run_feed, _watch_certificate, _run_webhook))
     return application
 
