@@ -46,12 +46,11 @@ export class Microphone extends EventTarget {
     }
     const context = new AudioContext({ latencyHint: "interactive" });
     try {
-      await context.audioWorklet.addModule(WORKLETS);
+      await addWorklets(context);
       await context.resume();
-    } catch (cause) {
+    } catch (error) {
       for (const track of stream.getTracks()) track.stop();
-      await context.close();
-      throw new AlfredVoiceError("microphone_failed", `the microphone's sound cannot be read: ${cause.message}`, { cause });
+      throw error;
     }
     return new Microphone(context, stream);
   }
@@ -114,12 +113,7 @@ export class Speaker extends EventTarget {
   /** @returns {Promise<Speaker>} */
   static async open() {
     const context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
-    try {
-      await context.audioWorklet.addModule(WORKLETS);
-    } catch (cause) {
-      await context.close();
-      throw new AlfredVoiceError("unsupported", `this browser cannot play the daemon's voice: ${cause.message}`, { cause });
-    }
+    await addWorklets(context);
     return new Speaker(context);
   }
 
@@ -218,6 +212,19 @@ export class Speaker extends EventTarget {
 
   #tell(speech_id, heard_ms, cancelled) {
     this.dispatchEvent(new CustomEvent("spoken", { detail: { speech_id, heard_ms, cancelled } }));
+  }
+}
+
+/** What runs beside the page; a context that cannot have it is closed. */
+async function addWorklets(context) {
+  try {
+    await context.audioWorklet.addModule(WORKLETS);
+  } catch (cause) {
+    await context.close();
+    // The browser does not tell a file that did not come from one that it does not understand.
+    const answer = await fetch(WORKLETS).catch(() => null);
+    if (answer?.ok) throw new AlfredVoiceError("unsupported", `this browser cannot work on sound: ${cause.message}`, { cause });
+    throw new AlfredVoiceError("daemon_gone", `${WORKLETS.href} does not come`, { cause });
   }
 }
 
