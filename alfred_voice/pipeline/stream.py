@@ -86,7 +86,7 @@ class Stream:
         self._waiters = 0
         self._allowance: Allowance | None = None
         self.audio_bytes = 0
-        """How much of the client's audio has been taken, as it came; kept by the server."""
+        """How much of the client's audio has been taken or refused, as it came; kept by the server."""
         self.detached_at: float | None = None
         """Since when its connection has been lost; None while it has one."""
         self._outbox = parts.outbox
