@@ -24,7 +24,8 @@ class Timeouts:
     connect_s: float = 10.0
     """For the connection and its handshake."""
     receive_s: float | None = None
-    """For the next event; None for ever. A daemon with nothing else to tell sends its health once a second."""
+    """For the next event; None for ever. A daemon with nothing else to tell sends its health once a second.
+    In a resumable conversation silence is a loss, and ``ReturnPlan.silence_s`` holds beside this."""
     send_s: float = 30.0
     """For a message to be taken; a daemon that is behind lets its clients wait."""
     close_s: float = 10.0

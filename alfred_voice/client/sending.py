@@ -145,7 +145,9 @@ class KeptSending:
         await self.pause()
 
     def _begin(self, link: Link) -> None:
-        self._writing = asyncio.get_running_loop().create_task(self._write(link))
+        # The reader may come back in the very moment in which the conversation is closed.
+        if self._failure is None:
+            self._writing = asyncio.get_running_loop().create_task(self._write(link))
 
     async def _write(self, link: Link) -> None:
         """Pass on all that is there, and what comes, until the connection is lost.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import WSMsgType, web
@@ -17,6 +17,9 @@ from alfred_voice.client import (
     Timeouts,
     UnreadableMessage,
 )
+from alfred_voice.client.framing import framing_of
+from alfred_voice.client.link import Link
+from alfred_voice.client.sending import KeptSending
 from tests.lost_lines import AT_ONCE, Held, Line, Server, kinds, lost_after_started, rest_of
 
 
@@ -248,3 +251,26 @@ async def test_audio_that_is_not_kept_any_more_cannot_be_asked_for(server: Serve
         await talk.send_audio(b"abcd")
         with pytest.raises(NotResumed, match="from byte 2 on; it is kept from byte 4 on"):
             await rest_of(talk)
+
+
+class Wire:
+    """A connection that takes everything."""
+
+    def __init__(self) -> None:
+        self.sent: list[str | bytes] = []
+
+    async def send(self, payload: str | bytes, _limit_s: float | None) -> None:
+        self.sent.append(payload)
+
+
+async def test_once_it_is_over_nothing_is_sent_over_a_connection_that_comes_all_the_same() -> None:
+    before, after = Wire(), Wire()
+    sending = KeptSending(cast(Link, before), framing_of("json"), 100, 1.0)
+    await sending.audio(b"ab")
+    await sending.close(ConversationLost(1000, "closed here"))
+    sending.go_on(cast(Link, after), 0)
+    with pytest.raises(ConversationLost, match="closed here"):
+        await sending.audio(b"cd")
+    await asyncio.sleep(0)
+    assert (before.sent, after.sent) == ([b"ab"], [])
+    assert asyncio.all_tasks() == {asyncio.current_task()}
