@@ -1,19 +1,15 @@
-"""A client that loses its connection again and again and goes on, and the wire that is cut between it and the daemon.
-
-Written from the protocol's page with aiohttp and the standard library alone.
-"""
+"""A client that loses its connection again and again and goes on, and the wire that is cut in between."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiohttp
-from aiohttp import WSMsgType
+from alfred_voice.client import Absence, Conversation, Mode, ReturnPlan
 
 
 Event = dict[str, Any]
@@ -81,93 +77,72 @@ class Wire:
 
 @dataclass
 class Returning:
-    """One session over as many connections as it takes."""
+    """One session over as many connections as it takes, by the package's own client."""
 
     session_id: str
     audio: bytes
     pace: float = 4.0
     events: list[Event] = field(default_factory=list)
     connections: int = 0
-    token: str = ""
+    """Those over which the session has gone on."""
     sent: int = 0
+    """How much of the audio the client has been given."""
     start: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def last_seq(self) -> int:
-        return int(self.events[-1]["seq"]) if self.events else -1
+    mode: Mode = "json"
+    plan: ReturnPlan = field(default_factory=lambda: ReturnPlan(jitter=lambda: 0.0))
+    """Without waiting, unless the test wants it."""
+    waits_for_return: bool = True
+    """Whether nothing is given to the client while it has no connection, so that every cut strikes one."""
+    _is_there: asyncio.Event = field(default_factory=asyncio.Event)
 
     def of(self, kind: str) -> list[Event]:
         return [event for event in self.events if event["type"] == kind]
 
-    @property
-    def is_over(self) -> bool:
-        return bool(self.of("sessionEnded"))
-
     async def run(self, url: str, on_progress: Callable[[int], None] = lambda sent: None) -> None:
-        """Stream everything, coming back whenever the connection is lost; ``on_progress`` may cut it."""
-        async with asyncio.timeout(120), aiohttp.ClientSession() as http:
-            while not self.is_over:
-                with contextlib.suppress(aiohttp.ClientError, ConnectionError):
-                    await self._connect(http, url, on_progress)
+        """Stream everything; ``on_progress`` may cut the wire."""
+        connection = Conversation.connect(
+            url,
+            mode=self.mode,
+            start={"session_id": self.session_id, **self.start},
+            resumable=replace(self.plan, watch=self._watch),
+        )
+        async with asyncio.timeout(120), connection as talk, asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(self._send(talk, on_progress))
+            await self._read(talk)
+            sending.cancel()
         # The transport is closed in a later turn of the loop, which must not be closed before.
         await asyncio.sleep(0.1)
 
-    async def _connect(self, http: aiohttp.ClientSession, url: str, on_progress: Callable[[int], None]) -> None:
-        # The name in the address lets it in where new sessions are refused.
-        async with http.ws_connect(f"{url}?session_id={self.session_id}") as socket:
-            self.connections += 1
-            if self.token:
-                await socket.send_json(
-                    {
-                        "type": "start",
-                        "session_id": self.session_id,
-                        "resume_token": self.token,
-                        "last_seq": self.last_seq,
-                    }
-                )
-            else:
-                await socket.send_json(
-                    {"type": "start", "session_id": self.session_id, "resumable": True, **self.start}
-                )
-            ready = asyncio.Event()
-            reading = asyncio.ensure_future(self._read(socket, ready))
-            try:
-                waiting = asyncio.ensure_future(ready.wait())
-                await asyncio.wait((reading, waiting), return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
-                if not reading.done():
-                    await self._send(socket, reading, on_progress)
-                await reading
-            finally:
-                reading.cancel()
+    def _watch(self, absence: Absence) -> None:
+        if absence.lasted_s is None:
+            self._is_there.clear()
+        else:
+            self._note_connection()
 
-    async def _send(
-        self, socket: aiohttp.ClientWebSocketResponse, reading: asyncio.Future[None], on_progress: Callable[[int], None]
-    ) -> None:
-        while self.sent < len(self.audio) and not reading.done():
+    def _note_connection(self) -> None:
+        self.connections += 1
+        self._is_there.set()
+
+    async def _send(self, talk: Conversation, on_progress: Callable[[int], None]) -> None:
+        while self.sent < len(self.audio):
+            if self.waits_for_return:
+                await self._is_there.wait()
             chunk = self.audio[self.sent : self.sent + CHUNK_BYTES]
-            await socket.send_bytes(chunk)
+            await talk.send_audio(chunk)
             self.sent += len(chunk)
             on_progress(self.sent)
             await asyncio.sleep(len(chunk) / BYTES_A_SECOND / self.pace)
-        if not reading.done():
-            await socket.send_json({"type": "stop"})
+        await talk.stop()
 
-    async def _read(self, socket: aiohttp.ClientWebSocketResponse, ready: asyncio.Event) -> None:
-        async for message in socket:
-            if message.type is not WSMsgType.TEXT:
+    async def _read(self, talk: Conversation) -> None:
+        async for event in talk:
+            if event["type"] == "ttsAudio":
                 continue
-            event = message.json()
-            if event["type"] == "error" and event["code"] == "resume_refused":
-                raise AssertionError(f"{self.session_id}: {event['message']} after {self.connections} connections")
-            assert event["seq"] == self.last_seq + 1, f"{self.last_seq} was followed by {event}"
+            assert event["seq"] == len(self.events), f"{self.events[-1:]} was followed by {event}"
             self.events.append(event)
             if event["type"] == "sessionStarted":
-                self.token = event["resume"]["token"]
-                ready.set()
-            elif event["type"] == "sessionResumed":
-                self.sent = event["audio_bytes"]
-                ready.set()
+                self._note_connection()
+        assert self.of("sessionEnded"), "the conversation was over before its session"
 
 
 def wire_to(url: str) -> Wire:

@@ -23,7 +23,8 @@ from alfred_voice.bench.recordings import load_recordings
 from alfred_voice.bench.report import Axis, Cell, Check, Column, Curve, Report, Table
 from alfred_voice.bench.stopwatch import percentile
 from alfred_voice.bench.websocket_frames import BINARY, client_frame
-from alfred_voice.client.conversation import Conversation, Timeouts
+from alfred_voice.client.conversation import Conversation
+from alfred_voice.client.link import Timeouts
 from alfred_voice.clock import SystemClock
 from alfred_voice.config import Config
 from alfred_voice.models.engine import SAMPLE_RATE, Int16

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alfred_voice.audio.pcm import FRAME_SAMPLES
-from alfred_voice.client.conversation import Conversation, Timeouts
+from alfred_voice.client.conversation import Conversation
 from alfred_voice.client.framing import ClientEvent
+from alfred_voice.client.link import Timeouts
 from alfred_voice.client.pacing import PaceRecord, paced
 from alfred_voice.clock import Clock
 from alfred_voice.models.engine import SAMPLE_RATE, Int16

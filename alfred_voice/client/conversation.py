@@ -7,6 +7,20 @@
             print(event["type"], event.get("text", ""))
 
 Sending and reading may go on at the same time in two tasks; two tasks must not read.
+
+**Lost connections.** With ``resumable=True`` the session outlives its connection. Whoever reads comes back by himself:
+another connection is opened, with growing pauses, for as long as the daemon keeps the session. Events go on where they
+broke off, those that were missed first, none twice; ``sessionResumed`` follows them. Audio that the daemon has not
+acknowledged is kept and sent again from the byte that it wants, so that it hears each byte once. What is sent while
+there is no connection is kept, too, and goes out afterwards in its place; ``ReturnPlan.keep_bytes`` says how much. When
+that is full, sending waits for room, ``Timeouts.send_s`` at most, and then raises ``DaemonSilent``. Somebody must read:
+acknowledgements are events, and nobody else notices the loss.
+
+The protocol does not acknowledge control messages, but audio behind one shows that it has arrived, and so do ``pong``
+and the beginning or end of a speech. One that was sent just before the loss, which nothing shows to have arrived, is
+sent again. So ``flush``, ``stop`` and ``stopSpeaking`` may arrive twice, which changes nothing, and a ``ping`` may be
+answered twice. A text to speak gets a ``speech_id`` if it has none, and is not said twice; one that the daemon refused
+may be refused again. What the daemon was saying at the moment of the loss is cancelled, as ``ttsEnd`` tells.
 """
 
 from __future__ import annotations
@@ -14,61 +28,44 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from yarl import URL
 
-from alfred_voice.client.errors import (
-    ConversationLost,
-    ConversationRefused,
-    DaemonSilent,
-    DaemonUnreachable,
-)
+from alfred_voice.client.errors import ConversationLost, DaemonSilent
 from alfred_voice.client.framing import ClientEvent, Framing, Mode, framing_of
+from alfred_voice.client.link import ABNORMAL_CLOSURE, GOING_AWAY, NORMAL_CLOSURE, Ended, Link, Timeouts
+from alfred_voice.client.opening import DEFAULT_URL, Door, address_of, raise_for_refusal
+from alfred_voice.client.return_plan import ReturnPlan
+from alfred_voice.client.returning import Returning
+from alfred_voice.client.sending import DirectSending, KeptSending, Sending, error_in
 
 
-DEFAULT_URL = "ws://127.0.0.1:8015/ws"
-"""Where a daemon listens that was told nothing else."""
-
-_NORMAL_CLOSURE = 1000  # RFC 6455, 7.4.1
-_GOING_AWAY = 1001  # RFC 6455, 7.4.1
-_ABNORMAL_CLOSURE = 1006  # RFC 6455, 7.4.1
 _PIECE_BYTES = 65_536
 """Longest audio message. It divides by the size of every sample and channel pair there is (1 to 8 bytes)."""
-_CLOSING = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long a conversation waits, in seconds."""
-
-    connect_s: float = 10.0
-    """For the connection and its handshake."""
-    receive_s: float | None = None
-    """For the next event; None for ever. A daemon with nothing else to tell sends its health once a second."""
-    send_s: float = 30.0
-    """For a message to be taken; a daemon that is behind lets its clients wait."""
-    close_s: float = 10.0
-    """For the answer to a close."""
-    heartbeat_s: float = 30.0
-    """Between two pings that find out whether the other end is still there."""
 
 
 class Conversation:
     """An open session; iterating over it yields its events as dicts. Made by :meth:`connect`."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, framing: Framing, timeouts: Timeouts) -> None:
+    def __init__(self, door: Door, link: Link, framing: Framing, plan: ReturnPlan | None) -> None:
         self.started: ClientEvent | None = None
         """The ``sessionStarted`` event, once it has been read."""
         self.ended: ClientEvent | None = None
         """The ``sessionEnded`` event, once it has been read."""
-        self._socket = socket
+        self._link = link
         self._framing = framing
-        self._timeouts = timeouts
+        self._timeouts = door.timeouts
         self._last_error = ""
-        self._closed_here = False
+        self._lost: ConversationLost | None = None
+        self._closing = asyncio.Event()
+        self._returning: Returning | None = None
+        self._sending: Sending
+        if plan is None:
+            self._sending = DirectSending(link, framing, door.timeouts.send_s)
+        else:
+            self._sending = kept = KeptSending(link, framing, plan.keep_bytes, door.timeouts.send_s)
+            self._returning = Returning(door, framing, plan, kept)
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -81,6 +78,7 @@ class Conversation:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
+        resumable: bool | ReturnPlan = False,
     ) -> AsyncIterator[Conversation]:
         """Open a session, and close the connection on the way out.
 
@@ -93,21 +91,28 @@ class Conversation:
             key: the daemon's key for this client, where it wants one.
             headers: further HTTP headers.
             timeouts: how long to wait.
+            resumable: whether to come back to the session when the connection is lost, see above; or how.
 
         Raises:
             DaemonUnreachable: nothing answers there.
             ConversationRefused: the daemon does not open a session.
         """
-        timeouts = timeouts or Timeouts()
         framing = framing_of(mode)
+        headers = dict(headers or {})
         if key is not None:
-            headers = {**(headers or {}), "Authorization": f"Bearer {key}"}
-        # Reading the answer inside the session's own check is the one place where a refused upgrade still has a body.
-        async with aiohttp.ClientSession(raise_for_status=_raise_for_refusal) as session:
-            socket = await _open(session, address_of(url), framing.subprotocol, headers, timeouts)
-            conversation = cls(socket, framing, timeouts)
+            headers["Authorization"] = f"Bearer {key}"
+        plan = resumable if isinstance(resumable, ReturnPlan) else ReturnPlan() if resumable else None
+        async with aiohttp.ClientSession(raise_for_status=raise_for_refusal) as http:
+            door = Door(http, address_of(url), framing.subprotocol, headers, timeouts or Timeouts())
+            link = await door.open()
+            fields = {"type": "start", **(start or {}), **({"resumable": True} if plan else {})}
             try:
-                await conversation.send({"type": "start", **(start or {})})
+                await link.send(framing.write_control(fields), door.timeouts.send_s)
+                conversation = cls(door, link, framing, plan)
+            except BaseException:
+                await link.abandon()
+                raise
+            try:
                 yield conversation
             finally:
                 await conversation.close()
@@ -121,7 +126,7 @@ class Conversation:
         """Send audio of any length, in the format that ``start`` declared."""
         data = bytes(audio)
         for begin in range(0, len(data), _PIECE_BYTES):
-            await self._send(self._framing.write_audio(data[begin : begin + _PIECE_BYTES]))
+            await self._sending.audio(data[begin : begin + _PIECE_BYTES])
 
     async def speak(
         self, text: str, *, voice: str | None = None, speed: float | None = None, speech_id: int | None = None
@@ -147,8 +152,13 @@ class Conversation:
         await self.send({"type": "ping"} if ping_id is None else {"type": "ping", "id": ping_id})
 
     async def send(self, message: Mapping[str, Any]) -> None:
-        """Send one control message as it is."""
-        await self._send(self._framing.write_control(message))
+        """Send one control message as it is.
+
+        Raises, as everything that sends:
+            ConversationLost: the conversation is over.
+            DaemonSilent: the message was not taken in time; one of a resumable conversation was not kept either.
+        """
+        await self._sending.control(message)
 
     async def finish(self) -> list[ClientEvent]:
         """Stop the session and read it to its end; everything that came."""
@@ -157,10 +167,11 @@ class Conversation:
 
     async def close(self) -> None:
         """Close the connection without waiting for pending events; again does nothing."""
-        self._closed_here = True
-        # A connection that is gone already needs no goodbye.
-        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-            await self._socket.close()
+        self._closing.set()
+        try:
+            await self._sending.close(ConversationLost(NORMAL_CLOSURE, "it was closed here"))
+        finally:
+            await self._link.close()
 
     def __aiter__(self) -> Conversation:
         return self
@@ -170,121 +181,80 @@ class Conversation:
 
         Raises:
             StopAsyncIteration: the connection was closed cleanly.
-            ConversationLost: it ended otherwise.
+            ConversationLost: it ended otherwise; a resumable one for good (``NotResumed`` says why).
             DaemonSilent: nothing came in time.
-            UnreadableMessage: what came is no event.
+            UnreadableMessage: what came is no event, or not the next one.
         """
-        message = await self._receive()
-        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
-            event = self._framing.read(message.data)
-            self._note(event)
-            return event
-        if message.type is aiohttp.WSMsgType.ERROR:
-            raise ConversationLost(self._socket.close_code or _ABNORMAL_CLOSURE, str(message.data)) from message.data
-        if message.type not in _CLOSING:
-            raise AssertionError(f"aiohttp answers pings itself, and gave {message.type}")
-        if self._closed_here or self._socket.close_code in self._clean_codes():
-            raise StopAsyncIteration
-        reason = message.extra if isinstance(message.extra, str) else ""
-        raise ConversationLost(self._socket.close_code or _ABNORMAL_CLOSURE, reason or self._last_error)
-
-    async def _receive(self) -> aiohttp.WSMessage:
-        """Whatever comes next."""
+        if self._lost is not None:
+            raise self._lost
         try:
-            return await self._socket.receive(self._timeouts.receive_s)
-        except TimeoutError as exc:
-            raise DaemonSilent(f"the daemon sent nothing for {self._timeouts.receive_s} s") from exc
+            return await self._next()
+        except ConversationLost as lost:
+            self._lost = lost
+            await self._sending.close(lost)
+            await self._link.abandon()
+            raise
 
-    def _clean_codes(self) -> tuple[int, ...]:
-        """Close codes that are no failure; a daemon that shuts down may go away once it has ended the session."""
-        return (_NORMAL_CLOSURE,) if self.ended is None else (_NORMAL_CLOSURE, _GOING_AWAY)
+    async def _next(self) -> ClientEvent:
+        """The next event, over whatever connection it comes."""
+        while True:
+            received = await self._receive()
+            if not isinstance(received, Ended):
+                event = self._framing.read(received)
+                self._note(event)
+                return event
+            if self._is_clean(received):
+                await self._sending.close(ConversationLost(received.code, received.reason))
+                raise StopAsyncIteration
+            if self.ended is not None or self._returning is None or not self._returning.may_follow(received):
+                raise ConversationLost(received.code, received.reason or self._last_error) from received.cause
+            await self._follow(self._returning, received)
+
+    async def _receive(self) -> str | bytes | Ended:
+        """Whatever comes next; in a session that is told something every second silence is an end."""
+        if self._returning is None or self.ended is not None:
+            return await self._link.receive(self._timeouts.receive_s)
+        try:
+            return await self._link.receive(self._returning.limit_s(self._timeouts.receive_s))
+        except DaemonSilent as silent:
+            ended = Ended(ABNORMAL_CLOSURE, str(silent))
+            if not self._returning.may_follow(ended):
+                raise
+            return ended
+
+    async def _follow(self, returning: Returning, ended: Ended) -> None:
+        """Come back, unless the conversation is closed meanwhile."""
+        coming = asyncio.ensure_future(returning.come_back(self._link, ended))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait((coming, closing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            coming.cancel()
+            closing.cancel()
+            await asyncio.wait((coming, closing))
+            if not coming.cancelled() and coming.exception() is None:
+                # Also when this task is cancelled just now: whoever reads next goes on with it.
+                self._link = coming.result()
+        if self._closing.is_set():
+            await self._link.close()
+        else:
+            coming.result()
+
+    def _is_clean(self, ended: Ended) -> bool:
+        """Whether that is no failure; once a daemon has ended the session, it may go away as it likes."""
+        if self._closing.is_set() or ended.code == NORMAL_CLOSURE:
+            return True
+        return self.ended is not None and ended.code in (GOING_AWAY, ABNORMAL_CLOSURE)
 
     def _note(self, event: ClientEvent) -> None:
         """Keep what later messages and errors refer to."""
+        if self._returning is None:
+            self._sending.note(event)
+        else:
+            self._returning.receive(event, self._link)
+        self._last_error = error_in(event) or self._last_error
         match event["type"]:
             case "sessionStarted":
                 self.started = event
             case "sessionEnded":
                 self.ended = event
-            case "error":
-                self._last_error = f"{event.get('message', '')} ({event.get('code', '')})"
-
-    async def _send(self, payload: str | bytes) -> None:
-        """Send one frame."""
-        try:
-            async with asyncio.timeout(self._timeouts.send_s):
-                if isinstance(payload, str):
-                    await self._socket.send_str(payload)
-                else:
-                    await self._socket.send_bytes(payload)
-        except TimeoutError as exc:
-            raise DaemonSilent(f"the daemon took no message for {self._timeouts.send_s} s") from exc
-        except (ConnectionError, aiohttp.ClientError) as exc:
-            raise ConversationLost(self._socket.close_code or _ABNORMAL_CLOSURE, self._last_error or str(exc)) from exc
-
-
-def address_of(url: str) -> URL:
-    """The WebSocket address that ``url`` means; the path is ``/ws`` when it has none.
-
-    Raises:
-        DaemonUnreachable: it is no address at all.
-    """
-    try:
-        address = URL(url)
-        scheme = {"http": "ws", "https": "wss"}.get(address.scheme, address.scheme)
-        if scheme not in ("ws", "wss") or not address.host:
-            raise DaemonUnreachable(f"expected an address like {DEFAULT_URL}, got {url!r}")
-        address = address.with_scheme(scheme)
-    except ValueError as exc:
-        raise DaemonUnreachable(f"expected an address like {DEFAULT_URL}, got {url!r}: {exc}") from exc
-    return address if address.path != "/" else address.with_path("/ws").with_query(address.query)
-
-
-async def _open(
-    session: aiohttp.ClientSession,
-    address: URL,
-    subprotocol: str,
-    headers: Mapping[str, str] | None,
-    timeouts: Timeouts,
-) -> aiohttp.ClientWebSocketResponse:
-    """An upgraded connection in the sub-protocol that was asked for."""
-    try:
-        async with asyncio.timeout(timeouts.connect_s):
-            socket = await session.ws_connect(
-                address,
-                protocols=(subprotocol,),
-                headers=headers,
-                max_msg_size=0,
-                heartbeat=timeouts.heartbeat_s,
-                timeout=aiohttp.ClientWSTimeout(ws_close=timeouts.close_s),
-            )
-    except TimeoutError as exc:
-        raise DaemonUnreachable(f"no answer from {address} within {timeouts.connect_s} s") from exc
-    except aiohttp.WSServerHandshakeError as exc:
-        raise ConversationRefused(f"{address} does not speak WebSocket: {exc.message}", exc.status) from exc
-    except (OSError, aiohttp.ClientError) as exc:
-        raise DaemonUnreachable(f"no daemon answers at {address} ({exc}); start one with: alfred-voice serve") from exc
-    if socket.protocol != subprotocol:
-        await socket.close()
-        raise ConversationRefused(f"{address} does not offer {subprotocol}, only {socket.protocol}", 101)
-    return socket
-
-
-async def _raise_for_refusal(response: aiohttp.ClientResponse) -> None:
-    """Turn an HTTP error, and the problem document (RFC 9457) that explains it, into an exception."""
-    if response.status < 400:
-        return
-    problem: Any = None
-    # What a stranger's server says is not ours to read; the status stands on its own.
-    with contextlib.suppress(ValueError, aiohttp.ClientError):
-        problem = await response.json(content_type=None)
-    if not isinstance(problem, dict):
-        problem = {}
-    explanation = problem.get("detail") or problem.get("title") or response.reason
-    retry_after = response.headers.get("Retry-After", "")
-    raise ConversationRefused(
-        f"{response.url} answers {response.status}: {explanation}",
-        response.status,
-        str(problem.get("code", "")),
-        float(retry_after) if retry_after.isdecimal() else None,
-    )

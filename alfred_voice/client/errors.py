@@ -6,6 +6,9 @@
   * :exc:`ConversationRefused`: the daemon answers, and does not open a session.
   * :exc:`SettingsRefused`: the daemon does not show or change its settings.
   * :exc:`ConversationLost`: the connection ended before, or otherwise than, it should.
+
+    * :exc:`NotResumed`: and it could not be gone on with over another one.
+
   * :exc:`DaemonSilent`: a message was not taken, or none came, within the time allowed.
   * :exc:`UnreadableMessage`: the daemon sent something that is not its protocol.
   * :exc:`SoundDeviceMissing`: the microphone or the loudspeaker cannot be used.
@@ -80,6 +83,21 @@ class ConversationLost(ClientError):
         super().__init__(f"the daemon closed the connection with code {close_code}" + (f": {reason}" if reason else ""))
         self.close_code = close_code
         self.reason = reason
+
+
+class NotResumed(ConversationLost):
+    """The connection was lost, and the session cannot be gone on with over another one.
+
+    Attributes:
+        close_code: of the connection that was lost.
+        reason: why there is no way back.
+    """
+
+    code = "conversation_not_resumed"
+
+    def __init__(self, close_code: int, reason: str) -> None:
+        super().__init__(close_code, reason)
+        self.args = (f"the connection was lost (code {close_code}), and the session cannot be resumed: {reason}",)
 
 
 class DaemonSilent(ClientError):

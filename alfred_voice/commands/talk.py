@@ -49,6 +49,11 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--msgpack", action="store_true", help="speak MessagePack instead of JSON")
     parser.add_argument(
+        "--no-resume",
+        action="store_true",
+        help="end when the connection is lost, instead of coming back to the session",
+    )
+    parser.add_argument(
         "--pace", type=_pace, default=1.0, help="times real time for a FILE; 0 for as fast as it goes (default: 1.0)"
     )
     parser.add_argument("--language", help="the speaker's language, such as en")
@@ -84,8 +89,9 @@ def run(args: argparse.Namespace) -> int:
 
 async def talk(args: argparse.Namespace) -> int:
     """Hold one conversation as ``args`` say; the result is the exit code."""
-    from alfred_voice.client import Conversation, Timeouts
+    from alfred_voice.client import Conversation, ReturnPlan, Timeouts
     from alfred_voice.commands.talk_session import TalkSession
+    from alfred_voice.commands.talk_view import describe_absence
 
     with contextlib.ExitStack() as stack:
         view = _view(args)
@@ -97,6 +103,7 @@ async def talk(args: argparse.Namespace) -> int:
             start=_start(args),
             key=os.environ.get(args.key_env) or None,
             timeouts=Timeouts(receive_s=_SILENCE_S),
+            resumable=not args.no_resume and ReturnPlan(watch=lambda absence: view.note(describe_absence(absence))),
         )
         async with _frames(args) as frames, connection as conversation:
             session = TalkSession(conversation, view, sinks)

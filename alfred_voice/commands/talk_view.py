@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TextIO
 
-from alfred_voice.client import ClientEvent
+from alfred_voice.client import Absence, ClientEvent
 
 
-HIDDEN = frozenset({"pipelineHealth", "frameProcessed", "ttsAudio", "audioAcknowledged"})
+HIDDEN = frozenset({"pipelineHealth", "frameProcessed", "ttsAudio", "audioAcknowledged", "sessionResumed"})
 """Events that are shown only when they are asked for."""
 
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
@@ -37,7 +37,10 @@ class View(Protocol):
 
 
 class JsonView:
-    """Each event as it came, one per line; of synthesised audio only its length. Remarks go to ``errors``."""
+    """Each event as it came, one per line; of synthesised audio only its length. Remarks go to ``errors``.
+
+    The token with which a session can be taken over is left out: what is printed is often kept.
+    """
 
     def __init__(self, out: TextIO, errors: TextIO) -> None:
         self._out = out
@@ -47,6 +50,8 @@ class JsonView:
         """One line of JSON."""
         if event["type"] == "ttsAudio":
             event = {**event, "audio": len(event["audio"])}
+        elif "resume" in event:
+            event = {name: value for name, value in event.items() if name != "resume"}
         print(json.dumps(event, ensure_ascii=False), file=self._out, flush=True)
 
     def note(self, text: str) -> None:
@@ -145,6 +150,13 @@ def describe(event: ClientEvent) -> str:
     """One line about an event, for people; nothing in it steers a terminal."""
     tell = _TELLERS.get(event["type"], _tell_anything)
     return printable(tell(event))
+
+
+def describe_absence(absence: Absence) -> str:
+    """One line about a connection that is lost, or that there is again."""
+    if absence.lasted_s is None:
+        return "connection lost; coming back…"
+    return f"back after {absence.lasted_s:.1f} s, nothing lost"
 
 
 def printable(text: str) -> str:

@@ -89,7 +89,7 @@ class Stream:
         self._waiters = 0
         self._allowance: Allowance | None = None
         self.audio_bytes = 0
-        """How much of the client's audio has been taken, as it came; kept by the server."""
+        """How much of the client's audio has been taken or refused, as it came; kept by the server."""
         self.tap: Tap | None = None
         """Notes what is heard and told; None while nobody watches."""
         self.detached_at: float | None = None

@@ -193,9 +193,10 @@ class _Reader:
             return True
         if len(data) > DIRECT_BYTES or not stream.has_room(DIRECT_FRAMES) or stream.stopped_at is not None:
             return False
+        # What is refused counts, too: whoever comes back sends what is behind it.
+        stream.audio_bytes += len(data)
         try:
             frames = self._ingest.feed(data)
-            stream.audio_bytes += len(data)
             for frame in frames:
                 stream.put(frame)
         except AlfredVoiceError as error:
@@ -211,12 +212,12 @@ class _Reader:
         if len(data) > SLICE_BYTES and len(data) % self._ingest.format.block_align == 0:
             await self._hear_long(data)
             return
+        self._stream.audio_bytes += len(data)
         try:
             frames = self._ingest.feed(data)
         except AlfredVoiceError as error:
             self._stream.report(error)
             return
-        self._stream.audio_bytes += len(data)
         await self._put(frames)
 
     async def _hear_long(self, data: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgpack
@@ -22,7 +22,7 @@ from alfred_voice.client import (
     Timeouts,
     UnreadableMessage,
 )
-from alfred_voice.client.conversation import address_of
+from alfred_voice.client.opening import address_of
 from alfred_voice.errors import AlfredVoiceError
 
 
@@ -31,30 +31,6 @@ Serve = Callable[[Script], Awaitable[str]]
 
 STARTED = {"type": "sessionStarted", "session_id": "s-1", "seq": 0}
 ENDED = {"type": "sessionEnded", "session_id": "s-1", "seq": 1, "reason": "stop", "stats": {}}
-
-
-@pytest.fixture
-async def serve() -> AsyncIterator[Serve]:
-    """Starts a server that runs a script on each connection; gives its address."""
-    servers: list[TestServer] = []
-
-    async def start(script: Script, protocols: tuple[str, ...] = ("alfred.v1.json", "alfred.v1.msgpack")) -> str:
-        async def handle(request: web.Request) -> web.WebSocketResponse:
-            ws = web.WebSocketResponse(protocols=protocols)
-            await ws.prepare(request)
-            await script(ws)
-            return ws
-
-        application = web.Application()
-        application.router.add_get("/ws", handle)
-        server = TestServer(application)
-        await server.start_server()
-        servers.append(server)
-        return f"ws://127.0.0.1:{server.port}/ws"
-
-    yield start
-    for server in servers:
-        await server.close()
 
 
 async def read_all(ws: web.WebSocketResponse, into: list[Any]) -> None:

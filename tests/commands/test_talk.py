@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -20,9 +21,11 @@ import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
+from alfred_voice.client import ConversationLost
 from alfred_voice.commands import talk
 from alfred_voice.commands.talk_sound import SpeechFiles, SpeechPlayer, file_frames, saved_to
 from alfred_voice.errors import AudioError
+from tests.lost_lines import Line, lost_after_started, serving
 
 
 STARTED = {"type": "sessionStarted", "session_id": "s", "seq": 0, "sample_rate": 16000, "encoding": "pcm_s16le"}
@@ -140,12 +143,13 @@ async def test_raw_events_are_printed_one_per_line(
 @pytest.mark.parametrize(
     ("arguments", "start"),
     [
-        ([], {}),
-        (["--events", "all"], {"events": ["*"]}),
-        (["--events", "frameProcessed, pipelineHealth"], {"events": ["frameProcessed", "pipelineHealth"]}),
-        (["--language", "de"], {"language": "de"}),
+        ([], {"resumable": True}),
+        (["--no-resume"], {}),
+        (["--events", "all", "--no-resume"], {"events": ["*"]}),
+        (["--events", "turnPending, pong", "--no-resume"], {"events": ["turnPending", "pong"]}),
+        (["--language", "de"], {"language": "de", "resumable": True}),
     ],
-    ids=["default", "all", "some", "language"],
+    ids=["default", "once", "all", "some", "language"],
 )
 async def test_the_start_message_says_what_the_options_ask(
     daemon: Daemon, recording: Path, arguments: list[str], start: dict[str, Any]
@@ -167,7 +171,10 @@ async def test_say_waits_for_the_speech_and_saves_it(daemon: Daemon, tmp_path: P
     code = await talk.talk(parsed("--say", "Hello.", "--voice", "en-gb", "--save-audio", str(out), "--url", daemon.url))
 
     assert code == 0
-    assert daemon.controls[1:] == [{"type": "speak", "text": "Hello.", "voice": "en-gb"}, {"type": "stop"}]
+    assert daemon.controls[1:] == [
+        {"type": "speak", "text": "Hello.", "voice": "en-gb", "speech_id": 0},
+        {"type": "stop"},
+    ]
     with wave.open(str(out)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
         assert file.readframes(10_000) == audio
@@ -211,6 +218,46 @@ async def test_a_session_that_the_daemon_ends_while_audio_goes_out_is_shown_to_i
     finally:
         await server.close()
     assert "session over (max_duration)" in capsys.readouterr().out
+
+
+async def lost_and_back(first: Line) -> None:
+    await first.open()
+    await first.hear(10)
+    first.lose()
+
+
+async def back(second: Line) -> None:
+    await second.hear()
+    await second.tell("sessionResumed", 1, audio_bytes=5 * 640)
+    await second.hear(26 - 5 + 1)
+    await second.end(2)
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["lines", "json"])
+async def test_a_connection_that_is_lost_is_told_and_come_back_from_and_the_file_arrives_whole(
+    recording: Path, capsys: pytest.CaptureFixture[str], form: list[str]
+) -> None:
+    async with serving() as server:
+        server.scripts = [lost_and_back, back]
+        code = await talk.talk(parsed(str(recording), "--url", server.url, "--pace", "4", *form))
+
+    assert code == 0
+    first, second = ([piece for piece in line.got if isinstance(piece, bytes)] for line in server.lines)
+    sent = np.frombuffer(b"".join([*first[:5], *second]), "<i2")
+    assert np.array_equal(sent[:8_100], np.arange(8_100) % 3_000)
+    shown = capsys.readouterr()
+    remarks = shown.err if form else shown.out
+    assert "connection lost; coming back…\n" in remarks
+    assert re.search(r"back after \d\.\d s, nothing lost\n", remarks)
+    assert "secret" not in shown.out + shown.err
+
+
+async def test_who_does_not_want_to_come_back_ends_with_the_connection(recording: Path) -> None:
+    async with serving() as server:
+        server.scripts = [lost_after_started]
+        with pytest.raises(ConversationLost):
+            await talk.talk(parsed(str(recording), "--url", server.url, "--no-resume"))
+    assert len(server.lines) == 1
 
 
 async def test_ctrl_c_stops_the_session_and_shows_its_end(

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 
-from alfred_voice.commands.talk_view import JsonView, LineView, TerminalView, describe, moment, printable, width
+from alfred_voice.client import Absence
+from alfred_voice.commands.talk_view import (
+    JsonView,
+    LineView,
+    TerminalView,
+    describe,
+    describe_absence,
+    moment,
+    printable,
+    width,
+)
 from alfred_voice.events import EVENT_TYPES
 
 
@@ -126,13 +136,25 @@ def test_lines_hide_what_nobody_asked_for() -> None:
     view.show({"type": "ttsAudio", "speech_id": 2, "audio": b"\0\0"})
     lines = out.getvalue().splitlines()
 
-    assert len(lines) == len(EVENTS) - 3
+    assert len(lines) == len(EVENTS) - 4
     assert not [
         line
         for line in lines
         if "frameProcessed" in line or "healthy" in line or "ttsAudio" in line or "Acknowledged" in line
     ]
-    assert lines[2] == "    0.32 s  speech starts (p 0.93)"
+    assert not [line for line in lines if "Resumed" in line]
+    assert lines[1] == "    0.32 s  speech starts (p 0.93)"
+
+
+def test_a_lost_connection_and_the_return_are_a_line_each() -> None:
+    assert describe_absence(Absence("closed with code 1006")) == "connection lost; coming back…"
+    assert describe_absence(Absence("closed with code 1006", 1.23, 2)) == "back after 1.2 s, nothing lost"
+
+
+def test_json_keeps_the_key_to_the_session_to_itself() -> None:
+    out = io.StringIO()
+    JsonView(out, io.StringIO()).show(event("sessionStarted", resume={"token": "secret", "grace_s": 30.0}))
+    assert json.loads(out.getvalue()) == event("sessionStarted")
 
 
 def test_lines_show_hidden_events_that_are_asked_for() -> None:

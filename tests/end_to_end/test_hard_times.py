@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 import pytest
 
+from alfred_voice.client import Conversation, NotResumed
 from tests.footprint import Footprint, footprint_of, settled
 from tests.raw_socket import BINARY, TEXT, UPGRADE, frame
 from tests.raw_socket import Wire as RawWire
@@ -283,6 +284,24 @@ async def test_after_being_killed_under_load_another_takes_its_port(start: Start
     assert code == 0
     check_session(heard)
     assert heard.text
+
+
+async def test_who_comes_back_to_another_daemon_learns_that_the_session_is_gone(start: Start, tmp_path: Path) -> None:
+    with start() as daemon:
+        async with Conversation.connect(daemon.ws, resumable=True) as talk, asyncio.timeout(25):
+            await talk.send_audio(SPEECH)
+            while (await anext(talk))["type"] != "audioAcknowledged":
+                pass
+            daemon.process.kill()
+            daemon.process.wait()
+            successor = successor_of(daemon, tmp_path)
+            daemon.process.returncode = 0  # it was meant to die
+            try:
+                with pytest.raises(NotResumed, match="resume_refused"):
+                    _ = [event async for event in talk]
+            finally:
+                code = await asyncio.to_thread(successor.terminate)
+    assert code == 0
 
 
 async def test_a_full_disk_costs_the_log_and_nothing_else(start: Start, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from alfred_voice.client import Conversation, Mode, ReturnPlan
 from tests.resuming import Event, Returning, Wire, wire_to
 from tests.sounds import Int16, joined, silence
 from tests.support import Daemon, words
@@ -109,6 +110,57 @@ async def test_who_is_cut_off_behind_the_last_word_still_gets_the_final(daemon: 
     assert session.connections >= 2
     assert [text for text, _, _ in said(session) if text]
     accounts(session)
+
+
+@pytest.mark.parametrize("mode", ["json", "msgpack"])
+async def test_who_goes_on_speaking_while_there_is_no_connection_is_heard_all_the_same(
+    daemon: Daemon, reading: Int16, mode: Mode
+) -> None:
+    """As a microphone does, and with pauses before each attempt."""
+    audio = pcm(reading)
+    dice = random.Random(mode)
+    places = [dice.randrange(640, len(audio)) for _ in range(12)]
+    uncut, cut = (
+        Returning(f"{mode}-{name}", audio, 3.0, start={"turns": False}, mode=mode) for name in ("through", "gaps")
+    )
+    cut.plan = ReturnPlan(first_wait_s=0.2, jitter=dice.random)
+    cut.waits_for_return = False
+    await uncut.run(daemon.ws)
+    async with wire_to(daemon.base) as wire:
+        await cut.run(f"ws://127.0.0.1:{wire.port}/ws", cuts_at(wire, places))
+    assert cut.connections >= 5, "a cut while there is no connection changes nothing"
+    assert len(cut.of("sessionResumed")) == cut.connections - 1
+    assert [(words(text), *times) for text, *times in said(cut)] == [
+        (words(text), *times) for text, *times in said(uncut)
+    ]
+    assert boundaries(cut) == boundaries(uncut)
+    assert accounts(cut) == accounts(uncut)
+
+
+async def test_a_text_that_was_sent_just_before_the_loss_is_said_and_not_twice(daemon: Daemon) -> None:
+    """The first is cut off before it arrives, the next while it is said."""
+    told: list[Event] = []
+    async with (
+        wire_to(daemon.base) as wire,
+        Conversation.connect(f"ws://127.0.0.1:{wire.port}/ws", resumable=True) as talk,
+        asyncio.timeout(60),
+    ):
+        assert (await anext(talk))["type"] == "sessionStarted"
+        wire.cut_in_the_next_message()
+        await talk.speak("Good morning.")
+        async for event in talk:
+            told.append(event)
+            match event["type"], event.get("speech_id"):
+                case "ttsEnd", 0:
+                    await talk.speak("It was the best of times, it was the worst of times.")
+                case "ttsEnd", 1:
+                    await talk.stop()
+                case "ttsStart", 1:
+                    wire.cut()
+    ends = [(event["speech_id"], event["cancelled"]) for event in told if event["type"] == "ttsEnd"]
+    assert ends == [(0, False), (1, True)]
+    assert [event["speech_id"] for event in told if event["type"] == "ttsStart"] == [0, 1]
+    assert len([event for event in told if event["type"] == "sessionResumed"]) == 2
 
 
 @pytest.mark.slow

@@ -89,6 +89,22 @@ async def test_what_was_missed_is_told_again_and_then_from_where_to_send_on(
     assert [final["text"] for final in finals] == ["turn on the lamp"]
 
 
+@pytest.mark.parametrize("size", [641, 20_001], ids=["short", "long"])
+async def test_audio_that_was_refused_is_not_asked_for_again(
+    door: Any, silence: Tone, eventually: Any, size: int
+) -> None:
+    socket, started = await opened(door)
+    await socket.send_bytes(silence(100))
+    await socket.send_bytes(bytes(size))
+    await socket.send_bytes(silence(20))
+    refused = (await until(socket, "error"))[-1]
+    await eventually(lambda: door.coordinator.roster.get("call").status()["stream_ms"] == 120)
+    lose(socket)
+    await eventually(lambda: state_of(door) == "detached")
+    again = await resumed(door, started["resume"]["token"], refused["seq"])
+    assert (await until(again, "sessionResumed"))[-1]["audio_bytes"] == len(silence(120)) + size
+
+
 async def test_what_is_told_while_nobody_is_there_comes_with_the_return(door: Any, tone: Tone, eventually: Any) -> None:
     socket, started = await opened(door)
     await socket.send_bytes(tone(600))
