@@ -206,7 +206,7 @@ async def test_whip_is_recognised(daemon: Daemon, sentence: Int16, sentence_text
             caller.answer = {"session_id": answer.headers["X-Session-Id"]}
             await connection.setRemoteDescription(RTCSessionDescription(await answer.text(), "answer"))
         async with asyncio.timeout(20):
-            while not (status := await read_status(caller))["last_text"]:
+            while not (status := await read_status(caller))["last_text"]:  # noqa: ASYNC110  it is asked over HTTP
                 await asyncio.sleep(0.1)
         assert word_error_rate(sentence_text, status["last_text"]) <= 0.1, status["last_text"]
         async with caller.http.delete(f"{daemon.base}{location}") as response:
