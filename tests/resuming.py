@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from alfred_voice.client import Absence, Conversation, Mode, ReturnPlan
+from alfred_voice.client import Absence, Conversation, ConversationRefused, Mode, ReturnPlan
 
 
 Event = dict[str, Any]
@@ -100,7 +100,7 @@ class Returning:
 
     async def run(self, url: str, on_progress: Callable[[int], None] = lambda sent: None) -> None:
         """Stream everything; ``on_progress`` may cut the wire."""
-        connection = Conversation.connect(
+        connection = let_in(
             url,
             mode=self.mode,
             start={"session_id": self.session_id, **self.start},
@@ -143,6 +143,21 @@ class Returning:
             if event["type"] == "sessionStarted":
                 self._note_connection()
         assert self.of("sessionEnded"), "the conversation was over before its session"
+
+
+@contextlib.asynccontextmanager
+async def let_in(url: str, **options: Any) -> AsyncIterator[Conversation]:
+    """A conversation, as soon as the daemon takes new sessions: on a busy machine it may not do so at once."""
+    async with contextlib.AsyncExitStack() as stack:
+        while True:
+            try:
+                talk = await stack.enter_async_context(Conversation.connect(url, **options))
+                break
+            except ConversationRefused as refused:
+                if refused.status != 503:
+                    raise
+                await asyncio.sleep(0.5)
+        yield talk
 
 
 def wire_to(url: str) -> Wire:

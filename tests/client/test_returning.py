@@ -113,11 +113,12 @@ async def test_connections_that_are_lost_before_the_session_is_back_are_one_abse
         await line.end(4)
 
     server.scripts = [lost_after_started, lost_again, lost_again, last]
+    server.refusals = [web.Response(status=503, headers={"Retry-After": "5"})]
     waits = Waits()
     async with Conversation.connect(server.url, resumable=waits.plan) as talk:
         assert [event["seq"] for event in await rest_of(talk)] == [0, 1, 2, 3, 4]
-    assert waits.waited == [0.1, 0.2, 0.4]
-    assert [absence.attempts for absence in waits.absences] == [0, 3]
+    assert waits.waited == [0.1, 5.2, 0.4, 0.8]
+    assert [absence.attempts for absence in waits.absences] == [0, 4]
     assert [line.got[0]["last_seq"] for line in server.lines[1:]] == [0, 1, 2]
 
 
@@ -201,6 +202,19 @@ async def test_a_connection_that_is_lost_behind_the_sessions_end_is_not_missed(s
     assert len(server.lines) == 1
 
 
+async def test_a_session_that_ended_in_failure_is_not_come_back_to(server: Server) -> None:
+    async def first(line: Line) -> None:
+        await line.open()
+        await line.tell("sessionEnded", 1, reason="error", stats={})
+        await line.ws.close(code=1011, message=b"because")
+
+    server.scripts = [first]
+    async with Conversation.connect(server.url, resumable=AT_ONCE) as talk:
+        with pytest.raises(ConversationLost, match="because"):
+            await rest_of(talk)
+    assert len(server.lines) == 1
+
+
 async def test_a_connection_that_is_lost_before_there_is_a_session_is_lost(server: Server) -> None:
     async def first(line: Line) -> None:
         await line.hear()
@@ -244,26 +258,23 @@ async def test_a_reader_that_gave_up_while_away_may_go_on(server: Server) -> Non
 
 
 async def test_a_connection_over_which_nothing_comes_any_more_is_lost(server: Server) -> None:
-    over = asyncio.Event()
-
     async def silent(line: Line) -> None:
         await line.open()
         await line.hear()
-        await over.wait()
+        await line.ws.receive(5)
 
     async def second(line: Line) -> None:
         await line.hear()
         await line.tell("sessionResumed", 1, audio_bytes=0)
         await line.hear()
         await line.end(2)
-        over.set()
 
     server.scripts = [silent, second]
     async with Conversation.connect(server.url, resumable=ReturnPlan(silence_s=0.1, jitter=lambda: 0.0)) as talk:
         await talk.send_audio(b"ab")
         assert kinds(await rest_of(talk)) == ["sessionStarted", "sessionResumed", "sessionEnded"]
     assert server.lines[1].got[1:] == [b"ab"]
-    assert server.lines[0].ws.close_code != 1000, "that would have ended the session"
+    assert server.lines[0].ws.close_code == 1001, "1000 would have ended the session"
 
 
 @pytest.mark.parametrize("seq", [0, 2], ids=["twice", "missing"])

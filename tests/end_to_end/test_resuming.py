@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from alfred_voice.client import Conversation, Mode, ReturnPlan
-from tests.resuming import Event, Returning, Wire, wire_to
+from alfred_voice.client import Mode, ReturnPlan
+from tests.resuming import Event, Returning, Wire, let_in, wire_to
 from tests.sounds import Int16, joined, silence
 from tests.support import Daemon, words
 
@@ -142,8 +142,8 @@ async def test_a_text_that_was_sent_just_before_the_loss_is_said_and_not_twice(d
     told: list[Event] = []
     async with (
         wire_to(daemon.base) as wire,
-        Conversation.connect(f"ws://127.0.0.1:{wire.port}/ws", resumable=True) as talk,
         asyncio.timeout(60),
+        let_in(f"ws://127.0.0.1:{wire.port}/ws", resumable=True) as talk,
     ):
         assert (await anext(talk))["type"] == "sessionStarted"
         wire.cut_in_the_next_message()
