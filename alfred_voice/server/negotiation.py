@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
@@ -16,6 +18,9 @@ from alfred_voice.server.reordering import AudioPacket
 from alfred_voice.server.rtc_seams import Take
 from alfred_voice.server.speech_track import SpeechTrack
 from alfred_voice.server.wire import shorten
+
+
+_log = logging.getLogger(__name__)
 
 
 class Negotiation:
@@ -41,6 +46,7 @@ class Negotiation:
         self.on_sign: Callable[[], None] | None = None
         """Is told of each sign of life of the peer's ICE agent."""
         self._addresses = addresses
+        self._agents: list[Any] = []
         self._audio: str | None = None
         self._tapped: set[RTCRtpReceiver] = set()
         self._credentials: frozenset[tuple[str, str]] = frozenset()
@@ -82,7 +88,7 @@ class Negotiation:
         await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
         for transceiver in connection.getTransceivers():
             self._prepare(transceiver)
-        rtc_seams.bind(connection, self._addresses, self._note_sign)
+        self._agents = rtc_seams.bind(connection, self._addresses, self._note_sign)
         await connection.setLocalDescription(await connection.createAnswer())
         self._credentials = offer.credentials
         self.has_channel = self.has_channel or offer.has_channel
@@ -117,7 +123,13 @@ class Negotiation:
         """
         self.speech.stop()
         async with asyncio.timeout(within_s):
-            await self.connection.close()
+            try:
+                await self.connection.close()
+            except Exception:  # noqa: BLE001  whatever it stumbled over
+                # The library has stumbled in the middle of it; its sockets must not stay.
+                _log.exception("peer_not_closed")
+                for agent in self._agents:
+                    await agent.close()
 
     async def say_last_words(self, within_s: float) -> None:
         """Returns when the peer has all events, or the time for it is over."""

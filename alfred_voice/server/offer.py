@@ -51,6 +51,9 @@ def read_offer(text: str) -> Offer:
     names = [each.rtp.muxId for each in media]
     if len(set(names)) < len(names):
         raise MalformedMessage("sdp: expected each media section to have a name (a=mid) of its own")
+    bundled = [name for group in parsed.group if group.semantic == "BUNDLE" for name in group.items]
+    if not {str(name) for name in bundled} <= set(names):
+        raise MalformedMessage("sdp: expected a=group:BUNDLE to name sections that are there")
     offer = Offer(
         sdp=text,
         audio=tuple(each.rtp.muxId for each in media if each.kind == "audio"),

@@ -45,16 +45,21 @@ def tap_packets(receiver: RTCRtpReceiver, take: Take) -> None:
     inside._RTCRtpReceiver__decoder_queue.put(None)  # noqa: SLF001
 
 
-def bind(connection: RTCPeerConnection, addresses: Sequence[str], on_check: Callable[[], None]) -> None:
+def bind(connection: RTCPeerConnection, addresses: Sequence[str], on_check: Callable[[], None]) -> list[Any]:
     """Let a connection gather candidates at these addresses only, and tell of each check of the peer's.
 
     To be called when the peer's description is set and before ours is.
+
+    Returns:
+        the connection's ICE agents, which have its sockets.
     """
-    for agent in _agents(connection):
+    agents = _agents(connection)
+    for agent in agents:
         if getattr(agent, "is_bound_by_us", False):
             continue
         agent.is_bound_by_us = True
         _bind_agent(agent, list(addresses), on_check)
+    return agents
 
 
 def _agents(connection: RTCPeerConnection) -> list[Any]:

@@ -44,7 +44,9 @@ def test_the_registry_is_text_that_prometheus_parses(metrics: Metrics) -> None:
         "alfred_ws_close", "alfred_audio_seconds", "alfred_audio_frames_dropped", "alfred_interruptions",
         "alfred_sessions_detached", "alfred_sessions_resumed", "alfred_event_loop_delay_seconds",
         "alfred_tts_time_to_first_audio_seconds", "alfred_stt_real_time_factor_ratio", "alfred_recordings",
-        "alfred_webhook_notices",
+        "alfred_webhook_notices", "alfred_webrtc_connections", "alfred_webrtc_connect_seconds",
+        "alfred_webrtc_packets", "alfred_webrtc_filled_seconds", "alfred_webrtc_jitter_seconds",
+        "alfred_webrtc_underruns",
     }  # fmt: skip
     assert all(family.documentation for family in found.values())
     assert value(metrics, "alfred_build_info", version="1.2.3") == 1

@@ -69,6 +69,7 @@ def test_other_media_are_named() -> None:
         (offer(AUDIO, leave_out="a=rtpmap:111"), "Opus"),
         (offer(AUDIO).replace("a=mid:0", "a=mid:x") + "".join(f"{line}\r\n" for line in AUDIO).format(mid="x"), "mid"),
         (offer(AUDIO).replace("m=audio", "m=text"), "text"),
+        (offer(AUDIO).replace("BUNDLE 0", "BUNDLE 1"), "BUNDLE"),
         ("v=0\r\n" + "a=x\r\n" * 20_000, "characters"),
     ],
 )

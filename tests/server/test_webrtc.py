@@ -175,7 +175,7 @@ async def test_a_call_without_a_channel_is_heard_and_ends_when_it_is_deleted(doo
         assert status["last_text"] == "turn on the lamp"
         assert status["transport"] == "webrtc"
         assert status["webrtc"]["channel"] == "none"
-        assert status["webrtc"]["packets_received"] > 50
+        assert status["webrtc"]["packets_received"] > 10
         assert status["webrtc"]["packets_lost"] == 0
         assert await caller.delete() == 204
         assert door.coordinator.roster.all() == []
