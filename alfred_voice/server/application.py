@@ -67,7 +67,8 @@ def make_application(
     admission = Admission(coordinator, resumption)
     feed = Feed(coordinator)
     uploads = Uploads(coordinator, options)
-    peers = WebRtcRoutes(coordinator, admission, options, security.options, webrtc or WebRtcOptions())
+    webrtc = webrtc or WebRtcOptions()
+    peers = WebRtcRoutes(coordinator, admission, options, security.options, webrtc)
     application[COORDINATOR] = coordinator
     application[OPTIONS] = options
     application[ADMISSION] = admission
@@ -77,7 +78,7 @@ def make_application(
     sockets = WebSocketRoutes(coordinator, admission, resumption, options, security.options)
     for room in (
         sockets,
-        TalkRoutes(sockets.connect, security.keys, options),
+        TalkRoutes(sockets.connect, security.keys, options, webrtc),
         HttpRoutes(coordinator, uploads, options),
         uploads,
         peers,
