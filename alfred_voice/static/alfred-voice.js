@@ -130,6 +130,8 @@ export class AlfredVoice extends EventTarget {
    * @throws {AlfredVoiceError} no microphone, no permission, no daemon: its `code` says which
    */
   async listen(constraints = {}) {
+    // First what takes time, so that nothing said into the microphone has to wait for it.
+    if (this.#playsSpeech) this.#speaker ??= await this.#openSpeaker();
     if (this.#microphone === null) {
       this.#microphone = await Microphone.open(constraints);
       this.#microphone.addEventListener("lost", () => {

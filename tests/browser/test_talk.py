@@ -24,6 +24,8 @@ Microphone = Callable[..., Path]
 
 MOST_ERRORS = 0.1
 """The share of words that may be wrong."""
+LEAD_S = {"WebSocket": 1.0, "WebRTC": 4.0}
+"""Silence before the speech: by WebSocket nothing is lost that is said before the connection stands."""
 LONG = (
     "This is a sentence that goes on and on, and has so many words in it that somebody who has heard the half of it "
     "would rather say something now than wait until the other half of it has been said as well."
@@ -75,7 +77,7 @@ def seconds_in(note: str) -> float:
 async def test_the_page_prints_what_the_microphone_hears_while_it_is_being_said(
     open_page: OpenPage, microphone: Microphone, reading: Int16, reading_text: str, picture: Picture, transport: str
 ) -> None:
-    page = await open_page(None, hearing=microphone(reading, silence(3)))
+    page = await open_page(None, hearing=microphone(reading, silence(3), lead_s=LEAD_S[transport]))
     await page.add_init_script(KEEP_PARTIALS)
     await page.goto("/")
     await press_talk(page, transport)
@@ -113,7 +115,7 @@ async def test_the_figures_beside_it_are_those_of_the_conversation(
 async def test_the_microphone_is_given_back_when_the_person_is_done(
     open_page: OpenPage, microphone: Microphone, sentence: Int16, transport: str
 ) -> None:
-    page = await open_page(None, hearing=microphone(sentence, silence(20)))
+    page = await open_page(None, hearing=microphone(sentence, silence(20), lead_s=LEAD_S[transport]))
     await page.add_init_script(KEEP_TRACKS)
     await page.goto("/")
     await press_talk(page, transport)
@@ -175,7 +177,7 @@ async def test_what_is_said_can_be_heard_in_the_loudspeaker(open_page: OpenPage,
 async def test_it_says_back_what_it_heard(
     open_page: OpenPage, microphone: Microphone, sentence: Int16, sentence_text: str, transport: str
 ) -> None:
-    page = await open_page(hearing=microphone(sentence, silence(10)))
+    page = await open_page(hearing=microphone(sentence, silence(10), lead_s=LEAD_S[transport]))
     await page.get_by_label("Say back what I say").check()
     await press_talk(page, transport)
 
