@@ -65,7 +65,11 @@ async def test_the_tape_keeps_what_has_not_been_acknowledged_and_sends_it_again(
         """async () => {
           const { Tape } = await import("/static/alfred-voice-tape.js");
           const tape = new Tape(10);
-          const all = () => { const got = []; for (let p = tape.next(); p; p = tape.next()) got.push(...p); return got; };
+          const all = () => {
+            const got = [];
+            for (let piece = tape.next(); piece; piece = tape.next()) got.push(...piece);
+            return got;
+          };
           const piece = (...bytes) => tape.append(Uint8Array.of(...bytes));
           const kept = [piece(0, 1, 2, 3), piece(4, 5, 6, 7)];
           const first = all();
@@ -94,8 +98,10 @@ async def test_files_of_a_transcript(page: Page) -> None:
         """async () => {
           const { FORMATS, Transcript } = await import("/static/transcript.js");
           const transcript = new Transcript("x");
-          const words = "one <b>two</b> & three".split(" ").map((word, i) => ({ word, start_ms: 100 * i, end_ms: 100 * i + 90 }));
-          transcript.add({ text: "one <b>two</b> & three", start_ms: 0, end_ms: 390, words });
+          const text = "one <b>two</b> & three";
+          const timed = (word, i) => ({ word, start_ms: 100 * i, end_ms: 100 * i + 90 });
+          const words = text.split(" ").map(timed);
+          transcript.add({ text, start_ms: 0, end_ms: 390, words });
           transcript.add({ text: "word ".repeat(30).trim(), start_ms: 1000, end_ms: 4000 });
           transcript.continueWithNewSession();
           transcript.add({ text: "later", start_ms: 3600000, end_ms: 3600500, speaker: "daemon" });
@@ -106,7 +112,7 @@ async def test_files_of_a_transcript(page: Page) -> None:
     assert files["txt"].splitlines()[2] == "Alfred: later"
     cues = files["srt"].split("\n\n")
     assert cues[0] == "1\n00:00:00,000 --> 00:00:00,390\nYou: one <b>two</b> & three"
-    assert cues[1].splitlines()[1] == "00:00:01,000 --> 00:00:02,600"  # sixteen of thirty words in two lines
+    assert cues[1].splitlines()[1] == "00:00:01,000 --> 00:00:02,700"  # 17 of 30 words: 84 characters
     assert "01:00:04,000 --> 01:00:04,500" in files["srt"]
     assert "<v You>one &lt;b&gt;two&lt;/b&gt; &amp; three" in files["vtt"]
     assert '"speaker": "daemon"' in files["json"]
