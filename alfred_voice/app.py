@@ -307,7 +307,7 @@ async def _serve(
     tracing = open_tracing(config)
     coordinator = build_coordinator(config, lambda: load_engines(config, store), clock)
     coordinator.tracing = tracing
-    application = make_application(coordinator, config.server, _recording_worker(config), security)
+    application = make_application(coordinator, config.server, _recording_worker(config), security, config.webrtc)
     running = RunningDaemon(coordinator, application, store, sources.set_log_level)
     live = LiveConfig(sources.loaded, sources.reread, running, clock)
     open_settings(application, live)

@@ -37,6 +37,7 @@ from alfred_voice.pipeline.options import (
 from alfred_voice.pipeline.tracing_options import TracingOptions
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.security_options import SecurityOptions
+from alfred_voice.server.webrtc_options import WebRtcOptions
 from alfred_voice.session.options import InterruptionOptions, SttOptions, TurnOptions, VadOptions
 
 
@@ -64,6 +65,7 @@ class Config:
 
     server: ServerOptions = field(default_factory=ServerOptions)
     security: SecurityOptions = field(default_factory=SecurityOptions)
+    webrtc: WebRtcOptions = field(default_factory=WebRtcOptions)
     sessions: SessionsOptions = field(default_factory=SessionsOptions)
     pipeline: PipelineOptions = field(default_factory=PipelineOptions)
     backpressure: BackpressureOptions = field(default_factory=BackpressureOptions)

@@ -36,6 +36,7 @@
 
     * :exc:`InvalidSettings`: a field of ``start`` has a value we cannot serve.
     * :exc:`UnknownSession`
+    * :exc:`UnknownConnection`
     * :exc:`SessionBusy`: the session belongs to another connection or call.
     * :exc:`SessionEnded`: the session is over, nothing more can be put into it.
     * :exc:`ResumeRefused`: a lost connection cannot be taken up again.
@@ -47,6 +48,7 @@
     * :exc:`UnexpectedMessage`: a known message at the wrong moment or in the wrong frame kind.
     * :exc:`MessageTooLarge`
 
+  * :exc:`NotOffered`: something that this daemon is set up without.
   * :exc:`Overloaded`: try again later.
 
     * :exc:`Draining`: the daemon is shutting down.
@@ -301,6 +303,18 @@ class MessageTooLarge(ProtocolError):
     """More bytes in one message, upload or text than the limit."""
 
     code = "message_too_large"
+
+
+class NotOffered(AlfredVoiceError):
+    """Something that this daemon could do, and is set up without."""
+
+    code = "not_offered"
+
+
+class UnknownConnection(SessionError):
+    """No connection of that name is open."""
+
+    code = "connection_unknown"
 
 
 class Overloaded(AlfredVoiceError):

@@ -35,7 +35,14 @@ _JSON_FIELDS = frozenset({"time", "level", "event", "logger", "exception"})
 _PLAIN_VALUE = re.compile(r"[\w.:/@%+,*~-]+")
 # OpenTelemetry logs each failure, and we tell of the first (pipeline/otel).
 # A handshake's warnings repeat what the client offered as sub-protocols, and a key may be among that.
-_LEAST = {"aiohttp.access": logging.WARNING, "aiohttp.websocket": logging.ERROR, "opentelemetry": logging.CRITICAL}
+# What ICE and WebRTC warn of is a peer's doing, and shows in its session and in the figures.
+_LEAST = {
+    "aiohttp.access": logging.WARNING,
+    "aiohttp.websocket": logging.ERROR,
+    "opentelemetry": logging.CRITICAL,
+    "aioice": logging.ERROR,
+    "aiortc": logging.ERROR,
+}
 _DEEPEST = 8  # levels of a nested field that are still told apart
 
 

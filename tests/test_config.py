@@ -91,7 +91,7 @@ def test_the_tree_cannot_be_changed() -> None:
 
 def test_the_rooms_are_those_of_the_design() -> None:
     assert list(room_titles()) == [
-        "server", "security", "sessions", "pipeline", "backpressure", "memory", "alerts",
+        "server", "security", "webrtc", "sessions", "pipeline", "backpressure", "memory", "alerts",
         "vad", "stt", "turn", "tts", "interruption", "recording", "log", "tracing", "models",
         "whisper", "openai", "post_processing",
     ]  # fmt: skip

@@ -29,7 +29,8 @@ ALLOWED_IN: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("models.onnx",),
     "espeakng_loader": ("models.espeak",),
     "soxr": ("audio.resample",),
-    "av": ("audio.decode",),
+    "av": ("audio.decode", "audio.opus"),
+    "aiortc": ("server.event_channel", "server.negotiation", "server.offer", "server.rtc_seams", "server.speech_track"),
     "yaml": ("config",),
     # The probe runs alone, with nothing of ours.
     "time": ("clock", "bench.whisper_probe"),

@@ -33,6 +33,7 @@ VENV = """#!/bin/sh
 echo "$*" >>"{calls}"
 case "$*" in
 "-m pip --version") exit 0 ;;
+"-m pip install "*"[webrtc]") exit "${{PIP_WEBRTC_STATUS:-${{PIP_STATUS:-0}}}}" ;;
 "-m pip install "*) exit "${{PIP_STATUS:-0}}" ;;
 *" models pull "*) exit "${{PULL_STATUS:-0}}" ;;
 *"-m alfred_voice serve"*) exec "{python}" "{daemon}" "$@" ;;
@@ -132,7 +133,7 @@ def test_the_first_start_makes_the_environment_installs_pulls_and_starts(checkou
     assert done.returncode == 0, done.stderr
     calls = checkout.take_calls()
     assert f"base -m venv --clear {checkout.root}/.venv" in calls
-    assert f"-m pip install --quiet --disable-pip-version-check --editable {checkout.root}" in calls
+    assert f"-m pip install --quiet --disable-pip-version-check --editable {checkout.root}[webrtc]" in calls
     assert "-P -m alfred_voice models pull --quiet-if-complete" in calls
     assert "-P -m alfred_voice serve --port 9000" in calls
 
@@ -188,6 +189,19 @@ def test_a_failed_installation_is_told_and_tried_again(checkout: Checkout) -> No
     checkout.take_calls()
     assert checkout.start("--background").returncode == 0
     assert installs(checkout.take_calls()) == 1
+
+
+def test_it_runs_without_webrtc_where_its_packages_cannot_be_had(checkout: Checkout) -> None:
+    done = checkout.start("--background", PIP_WEBRTC_STATUS="1")
+    assert done.returncode == 0, done.stderr
+    assert "Installed without WebRTC" in done.stderr
+    assert "[webrtc]" in done.stderr
+    calls = [call for call in checkout.take_calls() if call.startswith("-m pip install")]
+    assert [call.endswith("[webrtc]") for call in calls] == [True, False]
+    checkout.start("--stop")
+    checkout.take_calls()
+    checkout.start("--background")
+    assert installs(checkout.take_calls()) == 0
 
 
 def test_an_environment_that_was_only_half_made_is_made_again(checkout: Checkout) -> None:

@@ -17,6 +17,8 @@ LOOP_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 FIRST_AUDIO_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0)
 RATIO_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+CONNECT_BUCKETS = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 20.0)
+JITTER_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 # As OpenTelemetry advises for HTTP servers.
 HTTP_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 
@@ -88,6 +90,39 @@ class DoorFamilies:
         )
         self.recordings = Counter(
             "alfred_recordings", "Whole recordings by what became of them", ["outcome"], registry=registry
+        )
+
+
+class WebRtcFamilies:
+    """What is seen of connections over WebRTC."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.connections = Counter(
+            "alfred_webrtc_connections", "WebRTC connections by how they ended", ["outcome"], registry=registry
+        )
+        self.connect_seconds = Histogram(
+            "alfred_webrtc_connect_seconds",
+            "From the answer to an offer to the connection's standing",
+            buckets=CONNECT_BUCKETS,
+            registry=registry,
+        )
+        self.packets = Counter(
+            "alfred_webrtc_packets",
+            "Packets of audio that came, were lost, were too late, too many or not to be decoded",
+            ["fate"],
+            registry=registry,
+        )
+        self.filled = Counter(
+            "alfred_webrtc_filled_seconds", "Silence put in for audio that was missing", registry=registry
+        )
+        self.jitter = Histogram(
+            "alfred_webrtc_jitter_seconds",
+            "How unevenly audio comes (RFC 3550), each second of each connection",
+            buckets=JITTER_BUCKETS,
+            registry=registry,
+        )
+        self.underruns = Counter(
+            "alfred_webrtc_underruns", "Times that a speech had to wait for its next piece", registry=registry
         )
 
 

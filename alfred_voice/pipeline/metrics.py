@@ -28,6 +28,7 @@ from alfred_voice.pipeline.families import (
     LaneFamilies,
     NoticeFamilies,
     SpeechFamilies,
+    WebRtcFamilies,
 )
 
 
@@ -253,6 +254,7 @@ class Metrics:
         self.speech = SpeechFamilies(registry)
         self.door = DoorFamilies(registry)
         self.notices = NoticeFamilies(registry)
+        self.webrtc = WebRtcFamilies(registry)
         self.requests = 0
         self.failed_requests = 0
         self.frames_processed = 0

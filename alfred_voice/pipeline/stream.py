@@ -36,6 +36,8 @@ SPEAKING_WITHIN_S = 0.1
 """A session that sent audio within this time is one that a batch may wait for."""
 BEHIND_FRAMES = 50
 """With more than this waiting (1 s) a session is behind: it sends faster than real time, or the daemon is late."""
+MAKE_ROOM_FRAMES = 50
+"""So much of the oldest audio goes at a time (1 s) when a client that does not wait has too much of it waiting."""
 
 RATE_LIMIT_NAP_S = 0.1
 """How long a client that sends too fast waits before it is looked at again."""
@@ -65,7 +67,7 @@ class Stream:
     __slots__ = (
         "_account", "_allowance", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_trace",
         "_voice", "_waiters", "_wake", "audio_bytes", "detached_at", "end_reason", "last_active", "last_audio",
-        "opened_at", "row", "session", "session_id", "settings", "stopped_at", "tap", "transport",
+        "more_status", "opened_at", "row", "session", "session_id", "settings", "stopped_at", "tap", "transport",
     )  # fmt: skip
 
     def __init__(self, parts: StreamParts) -> None:
@@ -92,6 +94,8 @@ class Stream:
         """Notes what is heard and told; None while nobody watches."""
         self.detached_at: float | None = None
         """Since when its connection has been lost; None while it has one."""
+        self.more_status: Callable[[], dict[str, Any]] | None = None
+        """Adds to the status what is known of the connection; kept by the server."""
         self._outbox = parts.outbox
         self._account = Account(parts.metrics)
         self._voice = parts.voice(self._tell_of_speech)
@@ -135,6 +139,20 @@ class Stream:
         if has_question:
             self._wake(self)
         return True
+
+    def put_live(self, frame: Int16) -> None:
+        """Take a frame of a client that nothing can hold back: where no more may wait the oldest go, and it is told.
+
+        Raises:
+            SessionEnded: the session has been told to stop.
+        """
+        if self.put_now(frame):
+            return
+        if not self._inbox.has_room():
+            self.drop_oldest(MAKE_ROOM_FRAMES)
+        # Marks are not dropped; a client that fills its queue with them is not heard meanwhile.
+        if self._inbox.has_room():
+            self.put(frame)
 
     def has_room(self, frames: int = 1) -> bool:
         """Whether so many more frames may wait, and may come so soon."""
@@ -444,6 +462,7 @@ class Stream:
         return describe(self, self._account, self._clock.now()) | {
             "events_waiting": len(self._outbox),
             "events_superseded": self._outbox.superseded,
+            **({} if self.more_status is None else self.more_status()),
         }
 
     def _touch(self) -> None:

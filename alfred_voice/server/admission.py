@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.roster import check_share
-from alfred_voice.server.closing import GOING_AWAY
-from alfred_voice.server.connection import Connection
+from alfred_voice.server.closing import GOING_AWAY, Closing
 from alfred_voice.server.resumption import Resumption
+
+
+class Guest(Protocol):
+    """A connection of any kind."""
+
+    has_session: bool
+
+    async def close(self, closing: Closing = ...) -> None:
+        """End it from our side."""
+        ...
 
 
 class Admission:
@@ -21,7 +31,7 @@ class Admission:
     def __init__(self, coordinator: Coordinator, resumption: Resumption) -> None:
         self._coordinator = coordinator
         self._resumption = resumption
-        self._connections: dict[Connection, Owner] = {}
+        self._connections: dict[Guest, Owner] = {}
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
@@ -58,7 +68,7 @@ class Admission:
             return False
 
     @contextmanager
-    def entered(self, connection: Connection, owner: Owner = NOBODY) -> Iterator[None]:
+    def entered(self, connection: Guest, owner: Owner = NOBODY) -> Iterator[None]:
         """Counts ``connection`` while it is open."""
         self._connections[connection] = owner
         self._is_empty.clear()

@@ -32,6 +32,8 @@ from alfred_voice.server.session_feed import SessionFeeds
 from alfred_voice.server.settings import LiveSettings, SettingsRoutes
 from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.webhook import Sender, Webhook, end
+from alfred_voice.server.webrtc import WebRtcRoutes
+from alfred_voice.server.webrtc_options import WebRtcOptions
 from alfred_voice.server.websocket import WebSocketRoutes
 
 
@@ -56,6 +58,7 @@ def make_application(
     options: ServerOptions,
     recording_worker: RecordingWorker | None = None,
     security: Security | None = None,
+    webrtc: WebRtcOptions | None = None,
 ) -> web.Application:
     """All routes over one coordinator; with a worker for recordings the one that takes them, too."""
     security = security or Security()
@@ -71,6 +74,8 @@ def make_application(
     load_test = LoadTest(coordinator, security.clock)
     feed, session_feeds = Feed(coordinator, load_test.describe), SessionFeeds(coordinator)
     uploads = Uploads(coordinator, options)
+    webrtc = webrtc or WebRtcOptions()
+    peers = WebRtcRoutes(coordinator, admission, options, security.options, webrtc)
     application[COORDINATOR] = coordinator
     application[OPTIONS] = options
     application[ADMISSION] = admission
@@ -82,9 +87,10 @@ def make_application(
     sockets = WebSocketRoutes(coordinator, admission, resumption, options, security.options)
     for room in (
         sockets,
-        TalkRoutes(sockets.connect, security.keys, options),
+        TalkRoutes(sockets.connect, security.keys, options, webrtc),
         HttpRoutes(coordinator, uploads, options),
         uploads,
+        peers,
         MonitorRoutes(coordinator, feed, session_feeds),
         LoadTestRoutes(load_test, options.request_timeout_s),
     ):
@@ -97,6 +103,7 @@ def make_application(
     application.on_response_prepare.extend((harden, access.share))
     application.on_shutdown.append(_end_monitor)
     application.on_shutdown.append(_end_resumption)
+    application.on_shutdown.append(peers.close)
     application.cleanup_ctx.extend((_run_feed, _watch_certificate, _run_webhook))
     return application
 

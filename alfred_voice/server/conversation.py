@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType
 
 from alfred_voice.audio.pcm import Int16
-from alfred_voice.errors import AlfredVoiceError, EngineFailure, SessionEnded, UnexpectedMessage
+from alfred_voice.errors import AlfredVoiceError, EngineFailure, SessionEnded
 from alfred_voice.events import ErrorRaised, SessionFinished
 from alfred_voice.pipeline.outbox import Numbered, SlowReader, SpeechAudio
 from alfred_voice.pipeline.stream import Stream
@@ -25,8 +25,9 @@ from alfred_voice.server.closing import (
     Closing,
     closing_of_end,
 )
-from alfred_voice.server.opening import Opened, read_message, too_large, too_often
-from alfred_voice.server.rates import Pace, Verdict
+from alfred_voice.server.control import Control
+from alfred_voice.server.opening import Opened, read_message, too_large
+from alfred_voice.server.rates import Pace
 from alfred_voice.server.wire import Mode
 
 
@@ -136,13 +137,13 @@ class _Writer:
 class _Reader:
     """Carries out what the client sends while the session is open."""
 
-    __slots__ = ("_first", "_ingest", "_max_message_bytes", "_mode", "_pace", "_socket", "_stream", "_unput")
+    __slots__ = ("_control", "_first", "_ingest", "_max_message_bytes", "_mode", "_socket", "_stream", "_unput")
 
     def __init__(self, socket: AudioSocket, mode: Mode, opened: Opened, pace: Pace) -> None:
         self._socket = socket
         self._mode = mode
-        self._pace = pace
         self._stream = opened.link.stream
+        self._control = Control(self._stream, pace)
         self._ingest = opened.link.ingest
         self._unput = opened.link.unput
         self._first = opened.first
@@ -241,11 +242,11 @@ class _Reader:
         try:
             meant = read_message(message, self._mode)
         except AlfredVoiceError as error:
-            if self._is_in_time():
+            if self._control.is_in_time():
                 self._stream.report(error)
             return False
         # Audio has a limit of its own, the session's queue; and whoever goes is not to be held.
-        if not isinstance(meant, wire.Audio | wire.Stop) and not self._is_in_time():
+        if not isinstance(meant, wire.Audio | wire.Stop) and not self._control.is_in_time():
             return False
         try:
             return await self._carry_out(meant)
@@ -255,39 +256,19 @@ class _Reader:
             self._stream.report(error)
             return False
 
-    def _is_in_time(self) -> bool:
-        """Whether a message may be carried out now, or comes too soon after others.
-
-        Raises:
-            SessionEnded: there have been so many that this ends the session.
-        """
-        verdict = self._pace.take(asyncio.get_running_loop().time())
-        if verdict is Verdict.CLOSE:
-            self._stream.report(too_often(), fatal=True)
-            raise SessionEnded("too many messages have come")
-        if verdict is Verdict.TELL:
-            self._stream.report(too_often())
-        return verdict is Verdict.FINE
-
     async def _carry_out(self, meant: wire.Message) -> bool:
         match meant:
             case wire.Audio():
                 await self._hear(meant.audio)
-            case wire.Speak():
-                self._stream.speak(meant.text, meant.voice, meant.speed, meant.speech_id)
-            case wire.StopSpeaking():
-                self._stream.stop_speaking()
             case wire.Flush():
                 await self._put(self._ingest.flush())
                 self._stream.flush()
-            case wire.Ping():
-                self._stream.ping(meant.id)
-            case wire.Start():
-                raise UnexpectedMessage("expected no second start, as the session is open, but one came")
             case wire.Stop():
                 await self._put(self._ingest.flush())
                 self._stream.stop()
                 return True
+            case _:
+                self._control.carry_out(meant)
         return False
 
 

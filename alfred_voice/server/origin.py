@@ -155,7 +155,7 @@ def preflight_headers(origin: str) -> dict[str, str]:
 
 
 def shared_headers(
-    origin: str, exposed: Iterable[str] = ("Retry-After", "X-Sample-Rate", "X-Encoding")
+    origin: str, exposed: Iterable[str] = ("Location", "Retry-After", "X-Encoding", "X-Sample-Rate", "X-Session-Id")
 ) -> dict[str, str]:
     """What lets a page of an allowed origin read an answer. No cookies: such a page brings a key."""
     return {

@@ -18,6 +18,7 @@ from alfred_voice.errors import (
     KeyRefused,
     LoadTestRunning,
     MessageTooLarge,
+    NotOffered,
     Overloaded,
     RateLimited,
     RestartNeeded,
@@ -26,6 +27,7 @@ from alfred_voice.errors import (
     SwapRunning,
     TooManySessionsOfAddress,
     TooManySessionsOfKey,
+    UnknownConnection,
     UnknownSession,
     UnsupportedAudio,
 )
@@ -39,6 +41,7 @@ REALM = "alfred-voice"
 
 _STATUSES: tuple[tuple[type[AlfredVoiceError], int], ...] = (
     (UnknownSession, 404),
+    (UnknownConnection, 404),
     (SessionBusy, 409),
     (SessionEnded, 409),
     (RestartNeeded, 409),
@@ -48,6 +51,7 @@ _STATUSES: tuple[tuple[type[AlfredVoiceError], int], ...] = (
     (UnsupportedAudio, 415),
     (TooManySessionsOfKey, 429),
     (TooManySessionsOfAddress, 429),
+    (NotOffered, 501),
     (Overloaded, 503),
     (KeyNeeded, 401),
     (KeyRefused, 401),
@@ -63,6 +67,7 @@ _CODES = {
     405: "method_not_allowed",
     408: "request_timeout",
     413: MessageTooLarge.code,
+    415: "media_type_unsupported",
     426: "upgrade_required",
 }
 """For what the HTTP library refuses itself."""
@@ -147,7 +152,7 @@ def _route(request: web.Request) -> str:
 def _refusal(request: web.Request, error: web.HTTPException) -> web.Response:
     """The problem document for what the HTTP library or the router refused."""
     path = shorten(request.path)
-    headers = {name: error.headers[name] for name in ("Allow", "Upgrade") if name in error.headers}
+    headers = {name: error.headers[name] for name in ("Accept-Post", "Allow", "Upgrade") if name in error.headers}
     if isinstance(error, web.HTTPNotFound):
         detail = f"nothing is at {path}"
     elif isinstance(error, web.HTTPMethodNotAllowed):

@@ -29,6 +29,7 @@ export class Captions {
     stable.textContent = stable_text;
     guess.textContent = text.slice(stable_text.length);
     this.#live.hidden = false;
+    this.#empty.hidden = true;
     this.#scroll();
   }
 
@@ -104,7 +105,7 @@ export class Captions {
 
   /** Follow what is new, unless somebody has scrolled up to read. */
   #scroll() {
-    const box = this.#list.parentElement;
+    const box = this.#list.closest(".scroll");
     const isNear = box.scrollHeight - box.scrollTop - box.clientHeight < 160;
     if (isNear) box.scrollTop = box.scrollHeight;
   }

@@ -27,7 +27,7 @@ from tests.support import Daemon, running_daemon, wait_until_calm
 
 try:
     from axe_playwright_python.async_playwright import Axe
-    from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, async_playwright
+    from playwright.async_api import Browser, ConsoleMessage, Page, Playwright, async_playwright, expect
 except ImportError as error:  # the extra `browser` is not installed
     _MISSING: str | None = f"needs the extra `browser` (pip install -e .[browser]): {error}"
 else:
@@ -49,9 +49,9 @@ SWITCHES = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--autoplay-policy=no-user-gesture-required",
-    "--use-fake-device-for-media-stream",
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 )
+FAKE_DEVICE = "--use-fake-device-for-media-stream"
 ALLOW_MICROPHONE = "--use-fake-ui-for-media-stream"
 """Answers the question for the microphone with yes."""
 MICROPHONE_RATE = 48_000
@@ -118,6 +118,7 @@ def calm_afterwards(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def playwright(chromium: str) -> AsyncIterator[Playwright]:
     """What drives browsers."""
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as running:
         yield running
 
@@ -125,7 +126,9 @@ async def playwright(chromium: str) -> AsyncIterator[Playwright]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(playwright: Playwright, chromium: str) -> AsyncIterator[Browser]:
     """One Chromium for all pages that need no words from the microphone: there it beeps."""
-    running = await playwright.chromium.launch(executable_path=chromium, args=[*SWITCHES, ALLOW_MICROPHONE])
+    running = await playwright.chromium.launch(
+        executable_path=chromium, args=[*SWITCHES, FAKE_DEVICE, ALLOW_MICROPHONE]
+    )
     yield running
     await running.close()
 
@@ -204,7 +207,9 @@ async def open_page(
         path: where to go; None to go nowhere yet.
         at: the daemon; the shared one unless given.
         hearing: a WAV that the microphone plays, once; needs a browser of its own.
-        microphone: ``allow``, ``ask`` (nobody answers) or ``deny``.
+        microphone: ``allow``, ``deny``, or ``none`` where the machine has none.
+        host: the name in the address; leads to the daemon whatever it is.
+        port: another one than the daemon's, such as that of a wire to it.
         size: the viewport's width and height.
         switches: further ones of the browser, which then is one of its own.
         others go to ``Browser.new_context``, such as ``color_scheme``.
@@ -217,7 +222,8 @@ async def open_page(
             return running
 
         async def choose(hearing: Path | None, access: str, switches: tuple[str, ...]) -> Browser:
-            answer = (ALLOW_MICROPHONE,) if access == "allow" else ()
+            answer = [] if access == "none" else [FAKE_DEVICE]
+            answer += [ALLOW_MICROPHONE] if access == "allow" else []
             if hearing is not None:
                 return await launch(*answer, f"--use-file-for-fake-audio-capture={hearing}%noloop", *switches)
             if switches or access != "allow":
@@ -230,18 +236,23 @@ async def open_page(
             at: Daemon | None = None,
             hearing: Path | None = None,
             microphone: str = "allow",
+            host: str = "127.0.0.1",
+            port: int | None = None,
             size: tuple[int, int] = WIDE,
             switches: tuple[str, ...] = (),
             **options: Any,
         ) -> Page:
             target = at or daemon
-            watch.homes.append(f"127.0.0.1:{target.port}")
+            home = f"{host}:{port or target.port}"
+            watch.homes.append(home)
+            if host != "127.0.0.1":
+                switches = (*switches, f"--host-resolver-rules=MAP {host} 127.0.0.1")
             running = await choose(hearing, microphone, switches)
             viewport = {"width": size[0], "height": size[1]}
-            context = await running.new_context(**{"base_url": target.base, "viewport": viewport, **options})
+            context = await running.new_context(**{"base_url": f"http://{home}", "viewport": viewport, **options})
             stack.push_async_callback(context.close)
-            if microphone == "allow":
-                await context.grant_permissions(["microphone"], origin=target.base)
+            if microphone == "allow" and host == "127.0.0.1":  # other names are not secure
+                await context.grant_permissions(["microphone"], origin=f"http://{home}")
             page = await context.new_page()
             page.set_default_timeout(PATIENCE_MS)
             watch.add(page)

@@ -37,6 +37,7 @@ from alfred_voice.pipeline.turn_trace import RemoteParent
 from alfred_voice.server.application import make_application
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.security import Security
+from alfred_voice.server.webrtc_options import WebRtcOptions
 from alfred_voice.session.settings import SessionSettings
 
 
@@ -81,13 +82,15 @@ async def make_door() -> AsyncIterator[MakeDoor]:
         *,
         started: bool = True,
         security: Security | None = None,
+        webrtc: WebRtcOptions | None = None,
     ) -> Door:
         tts = ScriptedTts(ms_per_character=10.0)
         engines = Engines(vad=ScriptedVad(), stt=ScriptedStt(("turn on the lamp",)), turn=ScriptedTurn(), tts=tts)
         coordinator = Coordinator(lambda: engines, pipeline or CoordinatorOptions(), SystemClock(), Metrics("0"))
         if started:
             await coordinator.start()
-        client = TestClient(DoorServer(make_application(coordinator, server or ServerOptions(), None, security)))
+        application = make_application(coordinator, server or ServerOptions(), None, security, webrtc)
+        client = TestClient(DoorServer(application))
         await client.start_server()
         door = Door(client, coordinator, tts)
         opened.append(door)

@@ -126,7 +126,6 @@ async def started(door: Any, key: str, query: str = "") -> aiohttp.ClientWebSock
         ("DELETE", "/monitor/load-test"),
         ("DELETE", "/sessions?idle_s=0"),
         ("GET", "/ws"),
-        ("GET", "/"),
         ("GET", "/nowhere"),
         ("PATCH", "/sessions"),
     ],
@@ -142,6 +141,29 @@ async def test_everything_needs_a_key_once_there_is_one(guarded: Guard, method: 
         assert await code(answer) == (401, "key_refused")
         assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
     assert (await refused(door, "key_needed"), await refused(door, "key_refused")) == (1, 1)
+
+
+async def test_the_page_at_the_root_asks_for_a_key_itself_but_the_socket_there_needs_one(guarded: Guard) -> None:
+    door = await guarded()
+
+    assert await ask(door, "GET", "/") == (200, "")
+    assert await ask(door, "HEAD", "/") == (200, "")
+    assert await ask(door, "GET", "/", headers=bearer(WRONG)) == (401, "key_refused")
+    for upgrade in ("websocket", "WebSocket", "\twebsocket "):
+        assert await ask(door, "GET", "/", headers={**UPGRADE, "Upgrade": upgrade}) == (401, "key_needed")
+    socket = await door.client.ws_connect("/", headers=bearer(ALICE))
+    assert not socket.closed
+
+
+async def test_the_page_at_the_root_gives_a_cookie_for_a_key_that_opens_sessions_too(guarded: Guard) -> None:
+    door = await guarded()
+
+    async with door.client.get(f"/?token={ALICE}", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+    socket = await door.client.ws_connect("/ws")
+    await socket.send_str('{"type":"start"}')
+    assert (await socket.receive_json(timeout=5))["type"] == "sessionStarted"
+    await socket.close()
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/health", "/static/monitor.css"])

@@ -130,18 +130,27 @@ async def test_the_root_is_the_same_endpoint(door: Any) -> None:
     assert types([await next_event(socket), await next_event(socket)]) == ["sessionStarted", "sessionEnded"]
 
 
-async def test_the_root_without_a_websocket_leads_to_the_monitor(door: Any) -> None:
-    answer = await door.client.get("/", allow_redirects=False)
-
-    assert (answer.status, answer.headers["Location"]) == (303, "/monitor")
-
-
 async def test_the_endpoint_without_a_websocket_asks_for_one(door: Any) -> None:
     answer = await door.client.get("/ws")
 
     assert answer.status == 426
     assert answer.headers["Upgrade"] == "websocket"
     assert (await answer.json())["code"] == "upgrade_required"
+
+
+async def test_a_plain_request_is_told_why_a_handshake_would_be_refused(make_door: Any) -> None:
+    door = await make_door(pipeline=CoordinatorOptions(sessions=SessionsOptions(max_concurrent=1)))
+    socket = await door.connect("?session_id=taken")
+    await socket.send_str('{"type":"start"}')
+    await next_event(socket)
+
+    answer = await door.client.get("/ws")
+    assert (answer.status, (await answer.json())["code"]) == (503, "too_many_sessions")
+    assert int(answer.headers["Retry-After"]) >= 1
+    await socket.send_str('{"type":"stop"}')
+    while not (await socket.receive()).type.name.startswith("CLOS"):
+        pass
+    assert (await door.client.get("/ws")).status == 426
 
 
 async def test_the_query_gives_defaults_for_start(door: Any) -> None:
