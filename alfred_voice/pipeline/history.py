@@ -98,7 +98,8 @@ class History:
         kept = min(self.count, len(self._times))
         order = np.arange(self.count - kept, self.count) % len(self._times)
         times, values = self._times[order], self._values[order]
-        oldest = float(times[0]) if kept else float("inf")
+        # Before the first row of all something may have happened, too.
+        oldest = float(times[0]) if self.count > kept else float("-inf")
         return {
             "first": self.count - kept,
             "at": np.round(times, 2).tolist(),

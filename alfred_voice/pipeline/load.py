@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from alfred_voice.clock import Clock
 from alfred_voice.pipeline.backpressure import LoadParts
 from alfred_voice.pipeline.demand import Demand
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.memory import Memory
-from alfred_voice.pipeline.metrics import Metrics
+from alfred_voice.pipeline.metrics import Metrics, quantile
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.stream import FRAME_MS, Stream
 
@@ -198,7 +196,7 @@ class LoadMeter:
         return {name: round(value, 4) for name, value in asdict(self.parts).items()} | {
             "demand": round(self.demand.share(sessions), 4),
             "event_loop_lag_ms": round(self._lag_s * 1000, 2),
-            "event_loop_lag_p99_ms": round(float(np.percentile(self._lags_s or [0.0], 99)) * 1000, 2),
+            "event_loop_lag_p99_ms": round(quantile(sorted(self._lags_s) or [0.0], 0.99) * 1000, 2),
         }
 
     def _publish(self, dispatch: Dispatch, sessions: int, now: float) -> None:

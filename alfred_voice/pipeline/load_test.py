@@ -170,7 +170,7 @@ class LoadTest:
             raise
         except Exception as error:  # the top of a task that nobody waits for
             progress.state, progress.reason = "failed", type(error).__name__
-            log.exception("load_test_failed", extra={"reason": type(error).__name__})
+            log.exception("load_test_broken", extra={"reason": type(error).__name__})
         finally:
             for client in clients:
                 client.leave()

@@ -69,13 +69,14 @@ def _summary(values: list[float]) -> dict[str, float]:
         return {"count": 0, "p50": 0.0, "p95": 0.0, "max": 0.0}
     return {
         "count": len(values),
-        "p50": round(_quantile(values, 0.5), 3),
-        "p95": round(_quantile(values, 0.95), 3),
+        "p50": round(quantile(values, 0.5), 3),
+        "p95": round(quantile(values, 0.95), 3),
         "max": round(values[-1], 3),
     }
 
 
-def _quantile(values: list[float], share: float) -> float:
+def quantile(values: Sequence[float], share: float) -> float:
+    """Below what value that share of values in their order lies; between two of them it is in proportion."""
     place, rest = divmod(share * (len(values) - 1), 1)
     low = int(place)
     high = min(low + 1, len(values) - 1)

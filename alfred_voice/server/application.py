@@ -74,7 +74,8 @@ def make_application(
     load_test = LoadTest(coordinator, security.clock)
     feed, session_feeds = Feed(coordinator, load_test.describe), SessionFeeds(coordinator)
     uploads = Uploads(coordinator, options)
-    peers = WebRtcRoutes(coordinator, admission, options, security.options, webrtc or WebRtcOptions())
+    webrtc = webrtc or WebRtcOptions()
+    peers = WebRtcRoutes(coordinator, admission, options, security.options, webrtc)
     application[COORDINATOR] = coordinator
     application[OPTIONS] = options
     application[ADMISSION] = admission
@@ -86,7 +87,7 @@ def make_application(
     sockets = WebSocketRoutes(coordinator, admission, resumption, options, security.options)
     for room in (
         sockets,
-        TalkRoutes(sockets.connect, security.keys, options),
+        TalkRoutes(sockets.connect, security.keys, options, webrtc),
         HttpRoutes(coordinator, uploads, options),
         uploads,
         peers,

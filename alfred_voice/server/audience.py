@@ -15,8 +15,8 @@ from alfred_voice.errors import Overloaded
 
 _log = logging.getLogger(__name__)
 
-MOST_WAITING = 8
-"""A viewer that is so many messages behind is dropped: it would see the past."""
+MOST_WAITING = 6
+"""A viewer that is so many messages behind is usually dropped: it would see the past."""
 RETRY_MS = 1000
 """When a browser tries again after a stream has broken."""
 
@@ -36,11 +36,13 @@ class Audience:
     Args:
         most: how many there may be.
         what: they look at, for people.
+        behind: by how many messages a viewer may be behind.
     """
 
-    def __init__(self, most: int, what: str) -> None:
+    def __init__(self, most: int, what: str, behind: int = MOST_WAITING) -> None:
         self._most = most
         self._what = what
+        self._behind = behind
         self._viewers: set[Viewer] = set()
         self._is_closed = False
         self.has_viewers = asyncio.Event()
@@ -58,7 +60,7 @@ class Audience:
         """
         if self._is_closed or len(self._viewers) >= self._most:
             raise Overloaded(f"expected at most {self._most} viewers of {self._what}")
-        viewer = Viewer(asyncio.Queue(MOST_WAITING), transport)
+        viewer = Viewer(asyncio.Queue(self._behind), transport)
         self._viewers.add(viewer)
         self.has_viewers.set()
         try:

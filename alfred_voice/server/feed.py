@@ -1,4 +1,4 @@
-"""What the monitor draws: the daemon's figures four times a second, its sessions and a row of history every second.
+"""What the monitor draws: the daemon's figures twice a second, its sessions and a row of history every second.
 
 Server-sent events: they go one way only, pass through every proxy as plain HTTP, and can be read with ``curl -N``.
 One producer makes each message once, for all viewers; it rests while nobody looks. Events by name:
@@ -31,9 +31,9 @@ from alfred_voice.server.audience import Audience, event
 
 _log = logging.getLogger(__name__)
 
-INTERVAL_S = 0.25
+INTERVAL_S = 0.5
 """Between two messages."""
-SESSIONS_EVERY = 4
+SESSIONS_EVERY = 2
 """Messages from one with sessions and history to the next."""
 MOST_VIEWERS = 64
 MOST_SESSIONS = 200

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from jinja2 import Environment, FileSystemLoader
@@ -11,6 +13,7 @@ from alfred_voice.server.access import is_websocket
 from alfred_voice.server.key_source import KeySource
 from alfred_voice.server.monitor import STATIC
 from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.webrtc_options import WebRtcOptions
 
 
 POLICY = "; ".join(
@@ -32,7 +35,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     hdrs.CACHE_CONTROL: "no-store",
 }
-_WEBRTC, _RECORDINGS = "/webrtc/offer", "/transcribe"
+_RECORDINGS = "/transcribe"
 
 
 class TalkRoutes:
@@ -42,12 +45,14 @@ class TalkRoutes:
         connect: what answers ``/ws``.
         keys: whether the page has to ask for a key.
         options: how large a recording may be.
+        webrtc: whether WebRTC may be chosen.
     """
 
-    def __init__(self, connect: Handler, keys: KeySource, options: ServerOptions) -> None:
+    def __init__(self, connect: Handler, keys: KeySource, options: ServerOptions, webrtc: WebRtcOptions) -> None:
         self._connect = connect
         self._keys = keys
         self._options = options
+        self._has_webrtc = webrtc.enabled and find_spec("aiortc") is not None
         templates = Environment(loader=FileSystemLoader(STATIC), autoescape=True)
         self._page = templates.get_template("talk.html")
 
@@ -63,7 +68,7 @@ class TalkRoutes:
         text = self._page.render(
             version=__version__,
             wants_key=bool(self._keys.ring),
-            has_webrtc=_WEBRTC in paths,
+            has_webrtc=self._has_webrtc,
             has_recordings=_RECORDINGS in paths,
             max_recording_bytes=self._options.max_recording_bytes,
         )

@@ -31,6 +31,8 @@ STATUS_EVERY = 10
 """Messages from one with the status to the next."""
 MOST_VIEWERS = 8
 """Of one session."""
+MOST_BEHIND = 30
+"""Messages that a viewer may be behind: three seconds."""
 MOST_WATCHED = 16
 """Sessions at a time."""
 LEVEL_DIGITS = 1
@@ -41,7 +43,7 @@ class SessionFeed:
     """A session that is watched."""
 
     def __init__(self, stream: Stream, thresholds: dict[str, float], on_end: Callable[[Stream], None]) -> None:
-        self.audience = Audience(MOST_VIEWERS, "this session")
+        self.audience = Audience(MOST_VIEWERS, "this session", MOST_BEHIND)
         self._stream = stream
         self._thresholds = thresholds
         self._on_end = on_end

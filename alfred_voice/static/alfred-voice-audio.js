@@ -1,6 +1,8 @@
 import { AlfredVoiceError } from "./alfred-voice-errors.js";
 
 const RATE = 16_000;
+/** What Opus is inside. */
+const STREAM_RATE = 48_000;
 const WORKLETS = new URL("alfred-voice-worklets.js", import.meta.url);
 /** What `level` says of silence. */
 const QUIETEST_DB = -100;
@@ -104,8 +106,8 @@ export class Speaker extends EventTarget {
   #analyser;
   #samples;
   #element = null;
-  /** @type {RTCRtpReceiver | null} */
-  #receiver = null;
+  /** @type {{context: AudioContext, analyser: AnalyserNode} | null} beside what plays a stream of WebRTC */
+  #ear = null;
   #now = { speechId: null, playedMs: 0 };
   /** The speech that was cut off: what comes of it all the same is late. */
   #cutOff = null;
@@ -130,11 +132,7 @@ export class Speaker extends EventTarget {
 
   /** How loud it is now, in dBFS. */
   get level() {
-    if (this.#receiver) {
-      const loudness = this.#receiver.getSynchronizationSources()[0]?.audioLevel ?? 0;
-      return Math.max(QUIETEST_DB, 20 * Math.log10(loudness));
-    }
-    this.#analyser.getFloatTimeDomainData(this.#samples);
+    (this.#ear?.analyser ?? this.#analyser).getFloatTimeDomainData(this.#samples);
     return levelOf(this.#samples);
   }
 
@@ -175,10 +173,14 @@ export class Speaker extends EventTarget {
   /**
    * Play what comes by WebRTC.
    * @param {MediaStream} stream
-   * @param {RTCRtpReceiver} receiver
    */
-  async playStream(stream, receiver) {
-    this.#receiver = receiver;
+  async playStream(stream) {
+    this.stopStream();
+    const context = new AudioContext({ sampleRate: STREAM_RATE });
+    const analyser = context.createAnalyser();
+    context.createMediaStreamSource(stream).connect(analyser);
+    this.#ear = { context, analyser };
+    // Played by an element, and not by the graph: echo is taken out of the microphone for elements in every browser.
     this.#element ??= new Audio();
     this.#element.srcObject = stream;
     await this.#element.play();
@@ -186,7 +188,8 @@ export class Speaker extends EventTarget {
 
   /** Over with what came by WebRTC. */
   stopStream() {
-    this.#receiver = null;
+    this.#ear?.context.close();
+    this.#ear = null;
     if (this.#element) this.#element.srcObject = null;
   }
 

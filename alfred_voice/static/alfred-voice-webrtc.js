@@ -27,7 +27,7 @@ export class PeerLink {
 
   /**
    * @param {{url: URL, key: string | null, start: object}} settings
-   * @param {import("./alfred-voice-socket.js").Sink & {stream(stream: MediaStream, receiver: RTCRtpReceiver): void}} sink
+   * @param {import("./alfred-voice-socket.js").Sink & {stream(stream: MediaStream): void}} sink
    */
   constructor({ url, key, start }, sink) {
     this.#url = url;
@@ -39,7 +39,7 @@ export class PeerLink {
     this.#channel = this.#peer.createDataChannel(CHANNEL);
     this.#channel.onmessage = ({ data }) => this.#receive(data);
     this.#channel.onclose = () => this.#finish(this.#fatal ?? lost("the data channel was closed"));
-    this.#peer.ontrack = ({ track, receiver }) => sink.stream(new MediaStream([track]), receiver);
+    this.#peer.ontrack = ({ track }) => sink.stream(new MediaStream([track]));
     this.#peer.onconnectionstatechange = () => this.#follow(this.#peer.connectionState);
   }
 
@@ -57,7 +57,7 @@ export class PeerLink {
 
   /** @param {MediaStreamTrack | null} track the microphone's, or null to send nothing */
   async sendTrack(track) {
-    await this.#sender.replaceTrack(track);
+    if (!this.#isOver) await this.#sender.replaceTrack(track);
   }
 
   /** @param {object} message a control message */
@@ -70,8 +70,10 @@ export class PeerLink {
 
   /** Over, without waiting for anything. */
   close() {
+    if (this.#isOver) return;
     this.#isOver = true;
     this.#hangUp();
+    this.#sayGoodbye();
   }
 
   async #offer() {
@@ -103,7 +105,6 @@ export class PeerLink {
     }
     const text = await answer.text();
     if (answer.ok) return JSON.parse(text);
-    if (answer.status === 404) throw failed("this daemon has no WebRTC; its package has the extra `webrtc` for it");
     throw errorOfAnswer(answer.status, text, answer.headers.get("Retry-After"));
   }
 
@@ -142,9 +143,12 @@ export class PeerLink {
     clearTimeout(this.#deadline);
     this.#channel.onclose = this.#peer.onconnectionstatechange = null;
     this.#peer.close();
+  }
+
+  /** The daemon notices by itself, too; this only spares it the wait. */
+  #sayGoodbye() {
     if (this.#connectionId === null) return;
     const headers = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
-    // The daemon notices by itself, too; this only spares it the wait.
     fetch(new URL(`webrtc/${this.#connectionId}`, this.#url), { method: "DELETE", headers, keepalive: true }).catch(() => {});
   }
 }

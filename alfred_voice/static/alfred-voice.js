@@ -130,6 +130,8 @@ export class AlfredVoice extends EventTarget {
    * @throws {AlfredVoiceError} no microphone, no permission, no daemon: its `code` says which
    */
   async listen(constraints = {}) {
+    // First what takes time, so that nothing said into the microphone has to wait for it.
+    if (this.#playsSpeech) this.#speaker ??= await this.#openSpeaker();
     if (this.#microphone === null) {
       this.#microphone = await Microphone.open(constraints);
       this.#microphone.addEventListener("lost", () => {
@@ -232,7 +234,7 @@ export class AlfredVoice extends EventTarget {
     const sink = {
       event: guarded((event) => this.#receive(event)),
       audio: guarded((speechId, samples) => this.#speaker?.play(speechId, samples)),
-      stream: guarded((stream, receiver) => this.#play(stream, receiver)),
+      stream: guarded((stream) => this.#play(stream)),
       state: guarded((state) => this.#change(state)),
       ended: guarded((error) => this.#ended(error)),
       dropped: guarded((bytes) => this.#tell("audioDropped", { ms: bytes / BYTES_PER_MS })),
@@ -267,8 +269,8 @@ export class AlfredVoice extends EventTarget {
     }
   }
 
-  #play(stream, receiver) {
-    this.#speaker?.playStream(stream, receiver).catch((cause) => {
+  #play(stream) {
+    this.#speaker?.playStream(stream).catch((cause) => {
       this.#tell("fault", new AlfredVoiceError("unsupported", `the daemon's voice cannot be played: ${cause.message}`, { cause }));
     });
   }

@@ -158,11 +158,11 @@ export class Timeline {
     pen.clip();
     this.#drawLevel(lane, end, places.level);
     this.#drawProbability(lane, end, places.probability);
-    for (const { from, to } of lane.spans) this.#block(from, to ?? end, end, places.speech, this.#colours.good, "", to === null);
+    for (const { from, to } of lane.spans) this.#block(from, to ?? lane.clockMs, end, places.speech, this.#colours.good, "", to === null);
     lane.texts.forEach((text, index) => this.#drawText(text, lane.texts[index + 1]?.from ?? end, end, places.text));
     for (const turn of lane.turns) this.#drawTurn(turn, end, places.turns);
     for (const speech of lane.speeches) {
-      this.#block(speech.from, speech.to ?? end, end, places.daemon, speech.isCut ? this.#colours.warn : this.#colours.accent, speech.text, speech.to === null);
+      this.#block(speech.from, speech.to ?? lane.clockMs, end, places.daemon, speech.isCut ? this.#colours.warn : this.#colours.accent, speech.text, speech.to === null);
     }
     for (const { at } of lane.interruptions) this.#drawInterruption(at, end, places.daemon);
     pen.restore();

@@ -10,7 +10,7 @@ import { drawLanes, drawLog, drawNow, introduce } from "./monitor-overview.js";
 import { Sessions } from "./monitor-sessions.js";
 import { listenToSettings, openSettings } from "./monitor-settings.js";
 
-const STALE_INTERVALS = 6; // so many messages that have not come are no accident
+const STALE_INTERVALS = 4; // so many messages that have not come are no accident
 const SILENT_MS = 5_000;
 const TICK_MS = 500;
 

@@ -14,6 +14,7 @@ const SAYINGS = {
   unsupported: ["This browser cannot do that.", "Any Chrome, Edge, Firefox or Safari of the last years can."],
   daemon_gone: ["The daemon does not answer.", "Is it still running? The page tries again when you press Talk."],
   connection_lost: ["The connection was lost, and did not come back.", "Press Talk to begin a new conversation; what was said stays here."],
+  not_offered: ["This daemon does not offer WebRTC.", "Choose WebSocket instead."],
   webrtc_failed: ["WebRTC could not connect.", "Choose WebSocket instead: it needs no way but that of this page."],
   websocket_failed: ["The daemon answers, but not by WebSocket.", "A proxy in between has to pass WebSockets on; docs/security.md shows how."],
   key_needed: ["This daemon wants a key.", "Enter yours above. It stays in this tab."],

@@ -87,6 +87,26 @@ async def test_a_daemon_that_has_gone(open_page: OpenPage, start_daemon: StartDa
     await expect_notice(page, "daemon_gone", "does not answer")
 
 
+async def test_a_daemon_that_goes_away_while_it_talks_by_webrtc(
+    open_page: OpenPage, start_daemon: StartDaemon, microphone: Microphone, two_cities: Int16
+) -> None:
+    with start_daemon("--set", "server.grace_s=1") as daemon:
+        page = await open_page(at=daemon, hearing=microphone(two_cities))
+        await page.get_by_text("WebRTC", exact=True).click()
+        await press_talk(page)
+        await expect(page.locator("#live .guess")).not_to_be_empty()
+        daemon.terminate()
+        await expect_notice(page, "draining", "shutting down")
+        await expect(page.locator("#link")).to_have_text("not connected")
+
+
+async def test_a_daemon_that_does_not_offer_webrtc(open_page: OpenPage, start_daemon: StartDaemon) -> None:
+    with start_daemon("--set", "webrtc.enabled=false") as daemon:
+        page = await open_page(at=daemon)
+        await expect(page.get_by_role("radio", name="WebRTC")).to_be_disabled()
+        await expect(page.get_by_role("radio", name="WebSocket")).to_be_checked()
+
+
 async def test_a_daemon_that_goes_in_the_middle_of_a_sentence(
     open_page: OpenPage, start_daemon: StartDaemon, microphone: Microphone, two_cities: Int16
 ) -> None:

@@ -162,18 +162,23 @@ async def test_the_monitor_is_a_page_and_its_feed_goes_on(daemon: Daemon, http: 
         async with http.get(asset) as response:
             assert response.status == 200, asset
 
-    snapshots: list[dict[str, Any]] = []
+    told: dict[str, list[dict[str, Any]]] = {}
+    kind = ""
     async with http.get("/monitor/feed") as response, asyncio.timeout(20):
         assert response.status == 200
         assert response.content_type == "text/event-stream"
         async for line in response.content:
+            if line.startswith(b"event:"):
+                kind = line[6:].strip().decode()
             if line.startswith(b"data:"):
-                snapshots.append(json.loads(line[5:]))
-            if len(snapshots) == 3:
+                told.setdefault(kind, []).append(json.loads(line[5:]))
+            if len(told.get("now", [])) == 3:
                 break
-    for snapshot in snapshots:
-        assert set(snapshot["status"]) >= set(STATUS)
-        assert isinstance(snapshot["sessions"], list)
+    assert next(iter(told)) == "hello"
+    for figures in told["now"]:
+        assert set(figures) >= set(STATUS)
+    for listed in told["sessions"]:
+        assert listed["total"] >= len(listed["sessions"])
 
 
 def _assets_of(page: str) -> list[str]:

@@ -81,7 +81,14 @@ def test_marks_are_described_as_far_back_as_the_rows_go() -> None:
         history.mark(Mark(at, "rung_down", "0", "text"))
 
     assert [mark.at for mark in history.describe()["marks"]] == [6.0, 9.5]
-    assert History(("load",)).describe()["marks"] == []
+
+
+def test_marks_from_before_the_first_row_are_described() -> None:
+    history = History(("load",), 4)
+    history.mark(Mark(0.5, "rung_up", "1", "text"))
+    assert len(history.describe()["marks"]) == 1
+    history.add(1.0, (0.0,))
+    assert len(history.describe()["marks"]) == 1
 
 
 def test_it_can_be_written_as_json() -> None:

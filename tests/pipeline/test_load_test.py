@@ -199,7 +199,7 @@ async def test_a_bug_in_it_is_logged_and_frees_its_sessions(
     end = await over(start(house, sessions=3, seconds=5, speech=0))
 
     assert (end["state"], end["reason"]) == ("failed", "ZeroDivisionError")
-    assert "load_test_failed" in caplog.text
+    assert "load_test_broken" in caplog.text
     assert all(stream.ended for stream in house.coordinator.roster.all())
 
 
