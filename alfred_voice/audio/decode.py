@@ -6,10 +6,11 @@ PyAV keeps FFmpeg's log to itself unless asked (``av.logging``), so nothing is t
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from alfred_voice.audio.container import container_of
 from alfred_voice.audio.damage import EXACT_GAP_S, LEAST_GAP_S, Bytewise, Damage, Timeline
 from alfred_voice.audio.ingest import Ingest
 from alfred_voice.audio.pcm import HIGHEST_RATE, LOWEST_RATE, SAMPLE_RATE, AudioFormat, Buffer, Int16
-from alfred_voice.audio.wav import lacking_bytes, parse_wav
+from alfred_voice.audio.wav import has_plain_samples, lacking_bytes, parse_wav
 from alfred_voice.errors import EmptyAudio, MalformedAudio, UnsupportedAudio
 
 
@@ -39,9 +40,15 @@ _WITHOUT_STAMPS = frozenset({"mp3", "mp2", "aac", "ac3", "eac3", "dts", "amr", "
 """FFmpeg's names of formats that are frames and nothing else: their times are what the reader counts."""
 _EXACT = frozenset({"flac", "ogg"})
 """Those whose time stamps count samples."""
+_CONVERTED = frozenset(itertools.product(("s16", "s16p"), ("mono", "1 channels"), (SAMPLE_RATE,)))
+"""FFmpeg's names of what needs no conversion: sample format, channels, rate."""
 _SEARCHED_BYTES = 4 * 1024 * 1024
 _HEAD_BYTES = 4096
 """Enough for two MPEG frames, by which MP3 is known."""
+_PLAIN_OPTIONS = {"max_size": "16384", "probesize": "65536"}
+"""For a WAV file of plain samples, in bytes. Packets of half a second at 16 kHz: FFmpeg by itself takes 64 ms, and each
+packet costs as much as any other. (Not of compressed sound: there a block that is damaged takes its whole packet with
+it.) No more is read ahead to see what it is than it would be in small packets: a file may fail behind that."""
 
 _DEMUXERS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,"
@@ -170,23 +177,25 @@ def _decode_file(file: BinaryIO, damage: Damage | None) -> Iterator[Int16]:
 def _open(file: BinaryIO) -> InputContainer:
     import av
 
-    known = _known_container(file)
+    head = _head(file)
+    known = container_of(head)
+    options = {"format_whitelist": _DEMUXERS, **(_PLAIN_OPTIONS if has_plain_samples(head) else {})}
     try:
-        return av.open(file, mode="r", options={"format_whitelist": _DEMUXERS}, metadata_errors="replace")
+        return av.open(file, mode="r", options=options, metadata_errors="replace")
     except av.FFmpegError as error:
         if known is None:
             raise UnsupportedAudio(f"expected a sound file of a known format: {error.strerror}") from error
         raise MalformedAudio(f"expected a whole {known} file: {error.strerror}") from error
 
 
-def _known_container(file: BinaryIO) -> str | None:
-    """What the file begins as; None also when it cannot be rewound after looking."""
+def _head(file: BinaryIO) -> bytes:
+    """The first bytes; none when the file cannot be rewound after looking."""
     if not file.seekable():
-        return None
+        return b""
     at = file.tell()
     head = file.read(_HEAD_BYTES)
     file.seek(at)
-    return container_of(head)
+    return head
 
 
 def _frames(container: InputContainer, file: BinaryIO, damage: Damage | None) -> Iterator[AudioFrame | float]:
@@ -263,23 +272,35 @@ def _decoded(
 def _converted(frames: Iterable[AudioFrame | float]) -> Iterator[Int16]:
     """Frames of whatever format, which may change on the way, as int16, 16 kHz mono; seconds as so much silence."""
     resampler: AudioResampler | None = None
-    current: tuple[Any, ...] = ()
+    current: tuple[Any, ...] | None = None
     for frame in frames:
         if isinstance(frame, float):
             yield from _resampled(resampler, None)
-            resampler = None
+            resampler, current = None, None
             yield from _silence(round(frame * SAMPLE_RATE))
             continue
-        if not LOWEST_RATE <= frame.sample_rate <= HIGHEST_RATE:
-            raise UnsupportedAudio(f"sample rate: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {frame.sample_rate}")
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if resampler is None or shape != current:
+        if shape != current:
+            _check_rate(frame.sample_rate)
             yield from _resampled(resampler, None)
-            resampler, current = _new_resampler(), shape
+            resampler, current = None if shape in _CONVERTED else _new_resampler(), shape
+        if resampler is None:
+            yield _samples(frame)
+            continue
         # Time stamps with gaps would make the resampler invent or drop samples.
         frame.pts = None
         yield from _resampled(resampler, frame)
     yield from _resampled(resampler, None)
+
+
+def _check_rate(sample_rate: int) -> None:
+    if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
+        raise UnsupportedAudio(f"sample rate: expected {LOWEST_RATE} to {HIGHEST_RATE} Hz, got {sample_rate}")
+
+
+def _samples(frame: AudioFrame) -> Int16:
+    """Those of a frame that is int16 and mono already; they stay where they are: ``to_ndarray`` would copy them."""
+    return np.frombuffer(cast("Buffer", frame.planes[0]), np.int16, frame.samples)
 
 
 def _silence(samples: int) -> Iterator[Int16]:
@@ -303,4 +324,4 @@ def _resampled(resampler: AudioResampler | None, frame: AudioFrame | None) -> It
     except av.FFmpegError as error:
         raise UnsupportedAudio(f"these samples or channels cannot be converted: {error.strerror}") from error
     for piece in converted:
-        yield np.ascontiguousarray(piece.to_ndarray().reshape(-1), dtype=np.int16)
+        yield _samples(piece)

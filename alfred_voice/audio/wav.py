@@ -30,6 +30,7 @@ _SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")
 """A sub-format GUID is a format tag followed by this."""
 _ENCODINGS = {(_PCM_TAG, 16): "pcm_s16le", (0x0003, 32): "pcm_f32le", (0x0006, 8): "alaw", (0x0007, 8): "mulaw"}
 """By format tag and bits per sample."""
+_PLAIN_TAGS = frozenset(tag for tag, _ in _ENCODINGS)
 
 
 def wav_header(sample_rate: int, channels: int = 1, samples: int | None = None) -> bytes:
@@ -62,6 +63,20 @@ def write_wav(path: Path | str, samples: Int16, sample_rate: int) -> None:
 def is_wav(data: Buffer) -> bool:
     """Whether these bytes begin as a WAV file does."""
     return bytes(data[:4]) == b"RIFF" and bytes(data[8:12]) == b"WAVE"
+
+
+def has_plain_samples(head: bytes) -> bool:
+    """Whether this is how a WAV file begins whose sound is one number after the other, each by itself.
+
+    Args:
+        head: its first 46 bytes or more. Where another chunk comes before that of the format, the answer is no.
+    """
+    if not is_wav(head) or head[12:16] != b"fmt ":
+        return False
+    (tag,) = struct.unpack_from("<H", head[20:22].ljust(2, b"\0"))
+    if tag == _EXTENSIBLE_TAG:
+        (tag,) = struct.unpack_from("<H", head[44:46].ljust(2, b"\0"))
+    return tag in _PLAIN_TAGS
 
 
 def parse_wav(data: Buffer) -> tuple[AudioFormat, memoryview]:

@@ -168,17 +168,24 @@ PIPECAT_PACKAGE = Package("pipecat-ai", "1.14.0", 12_109_725)
 
 
 def _make_lean_silero(source: Path, target: Path) -> None:
-    """Rebuild the detector's graph; what that takes is imported by whoever does it."""
-    from alfred_voice.models.silero_graph import write_lean_graph
+    """Rebuild the detector's graphs; what that takes is imported by whoever does it."""
+    from alfred_voice.models.silero_graph import write_lean_graphs
 
-    write_lean_graph(source / SILERO_STOCK, target / "silero.lean.onnx")
+    write_lean_graphs(source / SILERO_STOCK, target / SILERO_SESSIONS, target / SILERO_RECORDING)
 
 
 SILERO_STOCK = "silero_vad_op18_ifless.onnx"
 """The file of the detector that its weights are read from."""
 
-LEAN_SILERO = Derived(version="1", sources=(SILERO_STOCK,), results=("silero.lean.onnx",), make=_make_lean_silero)
-"""The detector's graph with the published weights, as this house runs it."""
+SILERO_SESSIONS = "silero.lean.onnx"
+"""The detector's graph for one window of many sessions."""
+SILERO_RECORDING = "silero.recording.onnx"
+"""That for many windows of one recording."""
+
+LEAN_SILERO = Derived(
+    version="2", sources=(SILERO_STOCK,), results=(SILERO_SESSIONS, SILERO_RECORDING), make=_make_lean_silero
+)
+"""The detector's graphs with the published weights, as this house runs them."""
 
 SILERO_VAD = Model(
     id="silero-vad",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alfred_voice.errors import EngineFault, ModelMissing
-from alfred_voice.models.catalog import LEAN_SILERO
+from alfred_voice.models.catalog import LEAN_SILERO, SILERO_SESSIONS
 from alfred_voice.models.engine import WINDOW_SAMPLES, Float32
 from alfred_voice.models.onnx import Session, open_session
 from alfred_voice.models.silero_weights import HEARD_SAMPLES, HIDDEN
@@ -26,7 +26,6 @@ CONTEXT_SAMPLES = 64
 """4 ms; the end of the previous window, heard again before the next."""
 LARGEST_BATCH = 256
 """Rows in one call of the graph; more would win nothing and take more memory for good."""
-_LEAN_GRAPH = LEAN_SILERO.results[0]
 _OUTPUTS = ("probability", "new_output", "new_cell")
 
 
@@ -137,7 +136,7 @@ class SileroVad:
         with LEAN_SILERO.opened(path.parent) as folder:
             # Its shapes vary with the batch, but they are small, and taking memory anew for each step is a third of
             # the time.
-            return cls(LeanNetwork(open_session(folder / _LEAN_GRAPH, keeps_memory=True)))
+            return cls(LeanNetwork(open_session(folder / SILERO_SESSIONS, keeps_memory=True)))
 
     def new_states(self, capacity: int) -> SileroStates:
         """Recurrent state of up to ``capacity`` sessions, one row each, all fresh."""

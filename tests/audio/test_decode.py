@@ -67,6 +67,34 @@ def test_lossless_samples_come_through_unchanged(sound_file: SoundFile) -> None:
         np.testing.assert_array_equal(joined(decode_blocks(sound_file(samples, 16_000, container, codec))), samples)
 
 
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_f32le"])
+def test_plain_samples_come_by_the_half_second(codec: str, sound_file: SoundFile, tone: Tone) -> None:
+    blocks = list(decode_blocks(sound_file(tone(4.0, 16_000), 16_000, "wav", codec)))
+
+    assert len(blocks) <= 16  # FFmpeg by itself gives 63
+
+
+def test_a_long_chunk_before_the_sound_is_stepped_over(tone: Tone) -> None:
+    samples = tone(2.0, 16_000)
+    whole = wav_header(16_000, samples=len(samples)) + samples.tobytes()
+    data = whole[:36] + b"LIST" + (300_000).to_bytes(4, "little") + bytes(300_000) + whole[36:]
+
+    np.testing.assert_array_equal(joined(decode_blocks(data)), samples)
+
+
+def test_damage_takes_no_more_of_compressed_sound_than_a_packet_of_ffmpegs_own(
+    sound_file: SoundFile, tone: Tone
+) -> None:
+    data = bytearray(sound_file(tone(8.0, 16_000), 16_000, "wav", "adpcm_ms"))
+    data[len(data) // 2 : len(data) // 2 + 2_000] = b"\xff" * 2_000
+    damage = Damage()
+
+    samples = joined(decode_blocks(bytes(data), damage))
+
+    assert len(samples) / 16_000 == pytest.approx(8.0, abs=0.2)
+    assert 0 < damage.seconds < 1.1  # 4096 bytes are half a second
+
+
 def test_a_path_a_string_and_an_open_file_give_the_same(tmp_path: Path, tone: Tone) -> None:
     path = tmp_path / "a.wav"
     write_wav(path, tone(0.5, 16_000), 16_000)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.io import wavfile
 
 from alfred_voice.audio.pcm import AudioFormat, Int16, decode
-from alfred_voice.audio.wav import is_wav, parse_wav, wav_header, write_wav
+from alfred_voice.audio.wav import has_plain_samples, is_wav, parse_wav, wav_header, write_wav
 from alfred_voice.errors import AudioError, EmptyAudio, MalformedAudio, UnsupportedAudio
 
 
@@ -238,3 +238,31 @@ def test_a_file_with_bytes_changed_gives_a_payload_or_an_audio_error(changes: li
         data[at] = value
 
     parsed_or_refused(bytes(data))
+
+
+@pytest.mark.parametrize(("tag", "bits"), [(1, 8), (1, 16), (1, 24), (3, 32), (6, 8), (7, 8)])
+def test_plain_samples_are_known_by_the_head(tag: int, bits: int) -> None:
+    assert has_plain_samples(riff(fmt(tag, bits=bits), chunk(b"data", bytes(60))))
+
+
+@pytest.mark.parametrize(("sub_tag", "expected"), [(1, True), (3, True), (2, False), (0x55, False)])
+def test_an_extensible_head_tells_by_its_sub_format(sub_tag: int, expected: bool) -> None:
+    body = struct.pack("<HHIIHHHHIH", 0xFFFE, 1, 16_000, 32_000, 2, 16, 22, 16, 4, sub_tag)
+    assert has_plain_samples(riff(chunk(b"fmt ", body.ljust(40, b"\0")), chunk(b"data", bytes(60)))) is expected
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        riff(fmt(2, bits=4, align=256), chunk(b"data", bytes(60))),
+        riff(fmt(0x31, bits=0, align=65), chunk(b"data", bytes(65))),
+        riff(chunk(b"LIST", bytes(40)), fmt(), chunk(b"data", bytes(60))),
+        b"fLaC" + bytes(60),
+        WHOLE[:20],
+        riff(fmt(0xFFFE))[:40],
+        b"",
+    ],
+    ids=["ms adpcm", "gsm", "another chunk first", "flac", "cut in the format", "cut in the extension", "nothing"],
+)
+def test_other_heads_promise_no_plain_samples(head: bytes) -> None:
+    assert not has_plain_samples(head)

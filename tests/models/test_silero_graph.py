@@ -1,4 +1,4 @@
-"""The detector's lean graph against its layers as they are defined; against the stock graph: test_silero."""
+"""The detector's lean graphs against its layers as they are defined; against the stock graph: test_silero."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from alfred_voice.errors import ModelCorrupt
 from alfred_voice.models.engine import Float32
 from alfred_voice.models.onnx import open_session
 from alfred_voice.models.silero import LARGEST_BATCH, LeanNetwork
-from alfred_voice.models.silero_graph import write_graph
+from alfred_voice.models.silero_graph import write_graph, write_recording_graph
 from alfred_voice.models.silero_weights import SileroWeights
 
 
@@ -102,6 +102,24 @@ def test_each_row_is_computed_as_the_layers_are_defined(
     np.testing.assert_allclose(cell, [row[2] for row in expected], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 17])
+def test_each_row_of_a_recording_goes_on_from_the_one_before(
+    constants: dict[str, Float32], tmp_path: Path, rows: int
+) -> None:
+    write_recording_graph(SileroWeights.of(constants), tmp_path / "recording.onnx")
+    heard, output, cell = drawn(rows, 576), drawn(1, 1, 128), drawn(1, 1, 128)
+    expected, last_output, last_cell = [], output[0, 0], cell[0, 0]
+    for row in heard:
+        probability, last_output, last_cell = by_definition(constants, row, last_output, last_cell)
+        expected.append(probability)
+    session = open_session(tmp_path / "recording.onnx")
+    probabilities, new_output, new_cell = session.run({"heard": heard, "output": output, "cell": cell})
+    assert probabilities.shape == (rows,)
+    np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(new_output[0, 0], last_output, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(new_cell[0, 0], last_cell, rtol=0, atol=1e-5)
+
+
 def test_what_was_computed_before_leaves_no_trace(network: LeanNetwork) -> None:
     heard = drawn(3, 576)
     zeros = np.zeros((3, 128), np.float32)
@@ -126,7 +144,9 @@ def test_the_same_weights_give_the_same_file(constants: dict[str, Float32], tmp_
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         write_graph(SileroWeights.of(constants), tmp_path / folder / "lean.onnx")
-    assert (tmp_path / "a/lean.onnx").read_bytes() == (tmp_path / "b/lean.onnx").read_bytes()
+        write_recording_graph(SileroWeights.of(constants), tmp_path / folder / "recording.onnx")
+    for name in ("lean.onnx", "recording.onnx"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["model.stft.forward_basis_buffer", "model.encoder.2.reparam_conv.weight",
