@@ -238,7 +238,7 @@ class Coordinator:
             self.roster.check_share(owner)
             self.roster.check_free(settings.session_id)
         except AlfredVoiceError as error:
-            self.metrics.refused.labels(error.code).inc()
+            self.metrics.note_refusal(error)
             raise
         roll = self._ready_dispatch.roll
         spoken = roll.languages_of(settings.engine)
