@@ -27,6 +27,7 @@ from alfred_voice.client.errors import (
     DaemonUnreachable,
 )
 from alfred_voice.client.framing import ClientEvent, Framing, Mode, framing_of
+from alfred_voice.client.unreachable import unreachable
 
 
 DEFAULT_URL = "ws://127.0.0.1:8015/ws"
@@ -263,7 +264,7 @@ async def _open(
     except aiohttp.WSServerHandshakeError as exc:
         raise ConversationRefused(f"{address} does not speak WebSocket: {exc.message}", exc.status) from exc
     except (OSError, aiohttp.ClientError) as exc:
-        raise DaemonUnreachable(f"no daemon answers at {address} ({exc}); start one with: alfred-voice serve") from exc
+        raise unreachable(address, exc) from exc
     if socket.protocol != subprotocol:
         await socket.close()
         raise ConversationRefused(f"{address} does not offer {subprotocol}, only {socket.protocol}", 101)
