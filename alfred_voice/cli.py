@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before NumPy is loaded: lanes compute side by side, so a matrix product must not start threads of its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if "serve" in words:
+        _hold_hangups()
     with Interrupts() as interrupts:
         try:
             code = _run(words, interrupts)
@@ -46,6 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
         return EXIT_INTERRUPTED if interrupts.pressed.is_set() else code
+
+
+def _hold_hangups() -> None:
+    """Let a SIGHUP wait until the daemon takes it: one that comes before would end the process."""
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
 
 
 def _drop_output() -> None:
