@@ -371,11 +371,11 @@ async def _reload_on(hangup: asyncio.Event, live: LiveConfig, security: Security
     while True:
         await hangup.wait()
         hangup.clear()
-        security.keys.reload()
         try:
             await live.reload()
         except Exception:  # the top of a task that nobody waits for; the next file may be better
             log.exception("config_not_reloaded")
+        security.keys.reload()  # last, so that what is wrong with them is the last word
 
 
 def _no_sources(config: Config) -> Sources:

@@ -73,6 +73,8 @@ def _run(words: Sequence[str], interrupts: Interrupts) -> int:
     try:
         sets = [setting for depth in range(_DEPTHS) for setting in getattr(args, f"set_{depth}", None) or ()]
         args.set = sets
+        for sentence in config.misnamed(os.environ):
+            print(f"warning: {sentence}", file=sys.stderr)
         args.loaded = config.load(preset=args.preset, file=args.config, environ=os.environ, sets=sets)
         return int(args.run(args))
     except AlfredVoiceError as error:

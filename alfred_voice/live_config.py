@@ -184,11 +184,9 @@ class LiveConfig:
         return [path for path in self._paths if wanted.value(path) != self._loaded.value(path)]
 
     def _told(self, path: str, wanted: Loaded) -> dict[str, Any]:
-        reach = reach_of(path)
-        if reach is Reach.MODEL:
-            reach = Reach.NOW  # for those who speak as well: they go on with the new model
         show = self._keys[path].presentable
-        return {"from": show(self._loaded.value(path)), "to": show(wanted.value(path)), "applies_to": reach.value}
+        from_, to = show(self._loaded.value(path)), show(wanted.value(path))
+        return {"from": from_, "to": to, "applies_to": reach_of(path).value}
 
     def _check(self, wanted: Loaded, differing: list[str]) -> tuple[str, ...]:
         """What one key alone cannot tell; returns the lanes that need another engine."""

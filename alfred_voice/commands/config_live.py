@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from alfred_voice.commands.daemon_options import key_advice, key_of
-from alfred_voice.config import DEFAULT_ORIGIN, as_yaml, reference
+from alfred_voice.config import DEFAULT_ORIGIN, as_yaml, reference, report
 from alfred_voice.errors import ConfigError
 from alfred_voice.keys import shown
 
@@ -66,19 +66,27 @@ def read_settings(settings: Sequence[str]) -> dict[str, Any]:
     """``room.key=value`` as the daemon takes it; a key that is not known here is left to the daemon, as a text.
 
     Raises:
-        ConfigError: a value is not what its key takes.
+        ConfigError: naming all values that are not what their keys take, and then the unknown keys, too.
     """
     keys = {key.path: key for key in reference()}
     changes: dict[str, Any] = {}
+    problems: list[str] = []
+    unknown: list[str] = []
     for setting in settings:
         path, equals, text = setting.partition("=")
-        if not equals or "." not in path:
-            raise ConfigError(f"expected room.key=value, got {shown(setting)}")
         key = keys.get(path)
-        try:
-            changes[path] = text if key is None else key.read(text)
-        except ValueError as error:
-            raise ConfigError(f"{path}: expected {'' if key is None else key.expected}, got {error}") from error
+        if not equals or "." not in path:
+            problems.append(f"expected room.key=value, got {shown(setting)}")
+        elif key is None:
+            changes[path] = text
+            unknown.append(f"{path}: unknown key")
+        else:
+            try:
+                changes[path] = key.read(text)
+            except ValueError as error:
+                problems.append(f"{path}: expected {key.expected}, got {error}")
+    if problems:
+        raise ConfigError(report([*problems, *unknown]))
     return changes
 
 
