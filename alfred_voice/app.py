@@ -238,13 +238,17 @@ def serve(
         The process's exit code.
 
     Raises:
-        ConfigError: keys or certificate cannot be used, or the daemon would be open to everybody.
+        ConfigError: keys, certificate or the folder of recordings cannot be used, or the daemon would be open to
+            everybody.
     """
     # The pipeline and the door take a third of a second to import: commands that only want an engine do without.
     from alfred_voice.pipeline.memory import Memory
+    from alfred_voice.pipeline.recording_folder import RecordingFolder
     from alfred_voice.server.security import open_security
 
     security = open_security(config.server, config.security, os.environ)
+    if config.recording.enabled:
+        RecordingFolder(config.recording.folder).check()
     Memory().tune()
     try:
         return _run(_serve(config, security, on_ready, load_engines, sources or _no_sources(config)))
@@ -288,6 +292,12 @@ class RunningDaemon:
         self._application[RECORDINGS].reconfigure(_recording_worker(tree))
         self._set_log_level(tree.log.level)
 
+    def check_recording(self, tree: Config) -> None:
+        """Raise :exc:`ConfigError` when sessions could not be recorded as ``tree`` says."""
+        from alfred_voice.pipeline.recording_folder import RecordingFolder
+
+        RecordingFolder(tree.recording.folder).check()
+
     def builders(self, tree: Config) -> Mapping[str, Callable[[], Any]]:
         """What makes each engine, by its lane."""
         return engine_builders(tree, self._store, self._coordinator.more_engines)
@@ -315,6 +325,9 @@ async def _serve(
     stop, hangup = asyncio.Event(), asyncio.Event()
     _set_on_signals(stop, SIGNALS)
     _set_on_signals(hangup, RELOAD_SIGNALS)
+    if RELOAD_SIGNALS:
+        # The console script has let them wait from its beginning.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, RELOAD_SIGNALS)
     reloading = asyncio.create_task(_reload_on(hangup, live, security), name="reload")
     try:
         port = await server.start()
@@ -358,11 +371,11 @@ async def _reload_on(hangup: asyncio.Event, live: LiveConfig, security: Security
     while True:
         await hangup.wait()
         hangup.clear()
-        security.keys.reload()
         try:
             await live.reload()
         except Exception:  # the top of a task that nobody waits for; the next file may be better
             log.exception("config_not_reloaded")
+        security.keys.reload()  # last, so that what is wrong with them is the last word
 
 
 def _no_sources(config: Config) -> Sources:

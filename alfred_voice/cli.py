@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before NumPy is loaded: lanes compute side by side, so a matrix product must not start threads of its own.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if "serve" in words:
+        _hold_hangups()
     with Interrupts() as interrupts:
         try:
             code = _run(words, interrupts)
@@ -48,6 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED if interrupts.pressed.is_set() else code
 
 
+def _hold_hangups() -> None:
+    """Let a SIGHUP wait until the daemon takes it: one that comes before would end the process."""
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+
+
 def _drop_output() -> None:
     """What is left in the buffer of standard output goes nowhere, without another error."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,6 +73,8 @@ def _run(words: Sequence[str], interrupts: Interrupts) -> int:
     try:
         sets = [setting for depth in range(_DEPTHS) for setting in getattr(args, f"set_{depth}", None) or ()]
         args.set = sets
+        for sentence in config.misnamed(os.environ):
+            print(f"warning: {sentence}", file=sys.stderr)
         args.loaded = config.load(preset=args.preset, file=args.config, environ=os.environ, sets=sets)
         return int(args.run(args))
     except AlfredVoiceError as error:

@@ -148,6 +148,16 @@ def load(
     return layers.settle()
 
 
+def misnamed(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each variable that is not read, but all but bears the name of a key."""
+    meant = {key.variable.replace(ROOM_SEPARATOR, "_", 1): key.variable for key in reference()}
+    return [
+        f"the environment variable {name} is not read; did you mean {meant[name.upper()]}?"
+        for name in sorted(environ)
+        if name.upper() in meant
+    ]
+
+
 def changed(loaded: Loaded, changes: Mapping[str, Any], origin: str) -> Loaded:
     """The configuration with other values, checked as :func:`load` does it.
 
@@ -237,7 +247,7 @@ class _Layers:
             except ValueError as exc:
                 self._problem(room.name, str(exc), self._origins_in(room.name, str(exc)))
         if self._problems:
-            raise ConfigError(_report(self._problems))
+            raise ConfigError(report(self._problems))
         return Loaded(Config(**rooms), self._origins)
 
     def _origins_in(self, room: str, message: str) -> str:
@@ -313,6 +323,9 @@ class _Layers:
 
     def _known(self, path: str, where: str) -> Key | None:
         if path not in self._keys:
+            if path in room_titles():
+                self._problem(path, f"expected a key of this room and its value: {path}.KEY", where)
+                return None
             kind = "key" if "." in path else "room"
             self._problem(path, f"unknown {kind}{self._suggestion(path)}", where)
         return self._keys.get(path)
@@ -388,7 +401,8 @@ def _did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def _report(problems: list[str]) -> str:
+def report(problems: Sequence[str]) -> str:
+    """All that is wrong, as one message."""
     if len(problems) == 1:
         return problems[0]
     return "\n".join([f"{len(problems)} settings are wrong:", *(f"- {problem}" for problem in problems)])

@@ -51,6 +51,8 @@
   * :exc:`NotOffered`: something that this daemon is set up without.
   * :exc:`Overloaded`: try again later.
 
+    * :exc:`StillLoading`: the models are being loaded.
+    * :exc:`DaemonFailed`: the models could not be loaded.
     * :exc:`Draining`: the daemon is shutting down.
     * :exc:`TooManySessions`
 
@@ -330,6 +332,18 @@ class Overloaded(AlfredVoiceError):
     def __init__(self, message: str, retry_after_s: int = 5) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class StillLoading(Overloaded):
+    """The models are being loaded; in a moment it can be done."""
+
+    code = "loading"
+
+
+class DaemonFailed(Overloaded):
+    """The daemon could not load its models, and will not work until it is started again."""
+
+    code = "failed"
 
 
 class Draining(Overloaded):

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from alfred_voice import config
 from alfred_voice.clock import Clock
 from alfred_voice.config import Config, Loaded
-from alfred_voice.errors import AlfredVoiceError, ConfigError, Overloaded, RestartNeeded, SpeechError, SwapRunning
+from alfred_voice.errors import AlfredVoiceError, ConfigError, RestartNeeded, SpeechError, StillLoading, SwapRunning
 from alfred_voice.live_keys import Reach, reach_of
 from alfred_voice.models.engine import STT_LANE_PREFIX
 from alfred_voice.pipeline.engine_call import close_aside
@@ -43,6 +43,10 @@ class Daemon(Protocol):
 
     def check_voice(self, voice: str, speed: float) -> None:
         """Raise :exc:`SpeechError` when this voice or speed cannot be had."""
+        ...
+
+    def check_recording(self, tree: Config) -> None:
+        """Raise :exc:`ConfigError` when sessions could not be recorded as ``tree`` says."""
         ...
 
     def builders(self, tree: Config) -> Mapping[str, Callable[[], Any]]:
@@ -180,11 +184,9 @@ class LiveConfig:
         return [path for path in self._paths if wanted.value(path) != self._loaded.value(path)]
 
     def _told(self, path: str, wanted: Loaded) -> dict[str, Any]:
-        reach = reach_of(path)
-        if reach is Reach.MODEL:
-            reach = Reach.NOW  # for those who speak as well: they go on with the new model
         show = self._keys[path].presentable
-        return {"from": show(self._loaded.value(path)), "to": show(wanted.value(path)), "applies_to": reach.value}
+        from_, to = show(self._loaded.value(path)), show(wanted.value(path))
+        return {"from": from_, "to": to, "applies_to": reach_of(path).value}
 
     def _check(self, wanted: Loaded, differing: list[str]) -> tuple[str, ...]:
         """What one key alone cannot tell; returns the lanes that need another engine."""
@@ -194,11 +196,13 @@ class LiveConfig:
             self._daemon.check_voice(tree.tts.voice, tree.tts.speed)
         except SpeechError as error:
             raise ConfigError(f"tts.voice, tts.speed: {error}") from error
+        if "recording.enabled" in differing and tree.recording.enabled:
+            self._daemon.check_recording(tree)
         lanes = lanes_to_swap(tree, differing, self._daemon.builders(tree))
         if lanes and self._swap is not None:
             raise SwapRunning("another model is being loaded; GET /config tells when it is done")
         if lanes and not self._daemon.is_ready:
-            raise Overloaded("the models are being loaded", retry_after_s=2)
+            raise StillLoading("the models are being loaded", retry_after_s=2)
         return lanes
 
     def _settle(self, wanted: Loaded) -> None:

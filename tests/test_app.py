@@ -169,6 +169,25 @@ def test_the_daemon_tells_its_address_and_ends_with_zero_on_a_signal(
     assert "Traceback" not in printed
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's list of signals that wait")
+def test_a_hangup_while_the_daemon_starts_waits_until_it_can_be_taken(tmp_path: Path, daemons: list[Daemon]) -> None:
+    daemon = Daemon(tmp_path)
+    daemons.append(daemon)
+    status, deadline = Path(f"/proc/{daemon.process.pid}/status"), time.monotonic() + 30
+    while not int(status.read_text().partition("SigBlk:")[2].split()[0], 16) & 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+    daemon.process.send_signal(signal.SIGHUP)
+
+    daemon.wait_ready()
+    while "config_reloaded" not in daemon.output.read_text():
+        assert time.monotonic() < deadline, daemon.output.read_text()
+        time.sleep(0.01)
+    daemon.process.terminate()
+    assert daemon.wait() == 0
+
+
 def test_a_port_in_use_ends_the_daemon_with_an_error_that_names_it(tmp_path: Path, daemons: list[Daemon]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alfred_voice.config import Config, Loaded, load, reference, room_titles
+from alfred_voice.config import Config, Loaded, load, misnamed, reference, room_titles
 from alfred_voice.errors import ConfigError
 
 
@@ -298,3 +298,12 @@ def test_a_rule_is_not_judged_where_a_value_is_already_refused() -> None:
 def test_a_wrong_value_is_told_even_when_a_later_layer_overrides_it() -> None:
     with pytest.raises(ConfigError, match=r"tts\.speed"):
         load(environ={"ALFRED_TTS__SPEED": "fast"}, sets=["tts.speed=1"])
+
+
+def test_a_variable_that_all_but_names_a_key_is_told_and_others_are_not() -> None:
+    environ = {"ALFRED_STT_LANGUAGE": "de", "ALFRED_STT__ENGINE": "x", "ALFRED_MODELS": "y", "STT_LANGUAGE": "z",
+               "alfred_tts_voice": "1"}  # fmt: skip
+    assert misnamed(environ) == [
+        "the environment variable ALFRED_STT_LANGUAGE is not read; did you mean ALFRED_STT__LANGUAGE?",
+        "the environment variable alfred_tts_voice is not read; did you mean ALFRED_TTS__VOICE?",
+    ]

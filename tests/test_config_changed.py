@@ -37,7 +37,7 @@ def test_values_are_taken_by_their_path_or_in_rooms_over_what_was_there(loaded: 
         ({"log.level": "loud"}, r"log\.level: expected one of .*got 'loud'"),
         ({"vad.treshold": 0.5}, r"vad\.treshold: unknown key; did you mean vad\.threshold\?"),
         ({"vda": {"threshold": 0.5}}, r"vda\.threshold: unknown"),
-        ({"vad": 3}, "vad: unknown room"),
+        ({"vad": 3}, "vad: expected a key of this room and its value"),
         ({"vad.threshold": 0.5, "vad": {"threshold": 0.6}}, r"vad\.threshold: given twice"),
         ({"memory.gc_trigger_mb": 400}, r"memory: gc_trigger_mb \(400\) must not be above limit_mb \(300\)"),
     ],
@@ -54,3 +54,8 @@ def test_all_that_is_wrong_is_told_at_once(loaded: Loaded) -> None:
     assert str(caught.value).startswith("3 settings are wrong")
     for path in ("vad.threshold", "turn.silence_ms", "server.prot"):
         assert path in str(caught.value)
+
+
+def test_a_room_without_its_keys_is_told_what_it_has_to_be() -> None:
+    with pytest.raises(ConfigError, match=r"^stt: expected a key of this room and its value: stt\.KEY \(test\)$"):
+        changed(load(), {"stt": None}, "test")

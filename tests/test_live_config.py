@@ -38,6 +38,10 @@ class NotingDaemon:
         if voice == "nonesuch":
             raise UnknownVoice("no voice of that name")
 
+    def check_recording(self, tree: Config) -> None:
+        if tree.recording.folder == "/nowhere":
+            raise ConfigError("recording.folder: /nowhere cannot be used")
+
     def builders(self, tree: Config) -> Mapping[str, Callable[[], Any]]:
         def build(engine: Any) -> Any:
             assert self.may_build.wait(5)
@@ -322,3 +326,12 @@ async def test_a_model_that_the_files_ask_for_is_loaded(live: LiveConfig, daemon
     assert (await swapped(live))["state"] == "done"
     assert key(live, "stt.engine") == ("scripted", "--set")
     assert key(live, "vad.threshold") == (0.45, "--set")
+
+
+async def test_recording_is_not_begun_where_it_cannot_work(daemon: NotingDaemon, files: Files) -> None:
+    files.sets = ["recording.folder=/nowhere"]
+    live = LiveConfig(files.read(), files.read, daemon, ManualClock())
+    with pytest.raises(ConfigError, match="/nowhere"):
+        live.change({"recording.enabled": True})
+    assert key(live, "recording.enabled") == (False, "default")
+    assert not daemon.applied

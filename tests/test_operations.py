@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from alfred_voice.errors import Overloaded, TooManySessions, TooManySessionsOfAddress, TooManySessionsOfKey
 from alfred_voice.pipeline.alerts import AlertBook, Readings
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import AlertOptions
@@ -115,6 +116,22 @@ def test_every_rule_says_what_it_means_how_bad_it_is_and_is_explained() -> None:
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert rule["annotations"].keys() == {"summary", "description"}
         assert f"`{rule['alert']}`" in OPERATIONS, rule["alert"]
+
+
+def test_the_rule_about_refused_sessions_reads_both_figures_that_count_them() -> None:
+    (query,) = [rule["expr"] for rule in rules() if rule["alert"] == "AlfredVoiceRefusesSessions"]
+    metrics = Metrics("0")
+    kinds = (TooManySessions, Overloaded, TooManySessionsOfKey, TooManySessionsOfAddress)
+    for kind in kinds:
+        metrics.note_refusal(kind("no"))
+    counted = [sample for family in metrics.registry.collect() for sample in family.samples
+               if "refused" in sample.name and sample.name.endswith("_total")]  # fmt: skip
+    assert sorted(sample.value for sample in counted) == [1.0] * len(kinds)
+    assert {sample.name for sample in counted} == set(NAME.findall(query))
+    (pattern,) = re.findall(r'reason=~"([^"]+)"', query)
+    reasons = {sample.labels["reason"] for sample in counted if "reason" in sample.labels}
+    assert len(reasons) == 2
+    assert all(re.fullmatch(pattern, reason) for reason in reasons)
 
 
 def test_every_alert_of_the_daemon_is_explained() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
+from alfred_voice.bench.arguments import positive
 from alfred_voice.bench.arrivals import Arrivals, Crowding, check_sessions
 from alfred_voice.bench.daemon import RunningDaemon, daemon_arguments, running_daemon
 from alfred_voice.bench.errors import DaemonFailed
@@ -51,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--sessions", type=int, default=DEFAULT_SESSIONS, metavar="N", help="that it can serve (%(default)s)"
     )
     parser.add_argument("--times", type=float, default=5.0, metavar="X", help="as many of them come (%(default)g)")
-    parser.add_argument("--seconds", type=float, default=60.0, metavar="S", help="of overload (%(default)g)")
+    parser.add_argument("--seconds", type=positive, default=60.0, metavar="S", help="of overload (%(default)g)")
     parser.add_argument("--duty", type=float, default=0.4, metavar="SHARE", help="of the time is speech (%(default)g)")
 
 

@@ -13,6 +13,7 @@ from yarl import URL
 
 from alfred_voice.client.errors import ConversationRefused, DaemonUnreachable
 from alfred_voice.client.link import Link, Timeouts
+from alfred_voice.client.unreachable import unreachable
 
 
 DEFAULT_URL = "ws://127.0.0.1:8015/ws"
@@ -56,9 +57,7 @@ class Door:
         except aiohttp.WSServerHandshakeError as exc:
             raise ConversationRefused(f"{address} does not speak WebSocket: {exc.message}", exc.status) from exc
         except (OSError, aiohttp.ClientError) as exc:
-            raise DaemonUnreachable(
-                f"no daemon answers at {address} ({exc}); start one with: alfred-voice serve"
-            ) from exc
+            raise unreachable(address, exc) from exc
         if socket.protocol != self.subprotocol:
             await socket.close()
             raise ConversationRefused(f"{address} does not offer {self.subprotocol}, only {socket.protocol}", 101)

@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alfred_voice.commands.config_live import DEFAULT_DAEMON, add_daemon_options, set_daemon, show_daemon
+from alfred_voice.commands.config_live import DEFAULT_DAEMON, set_daemon, show_daemon
+from alfred_voice.commands.daemon_options import add_daemon_options
 from alfred_voice.config import Loaded, as_yaml, presets, reference, room_titles
 from alfred_voice.errors import ConfigError
 from alfred_voice.keys import Key
@@ -36,10 +37,10 @@ def add_parser(subparsers: Subparsers) -> None:
     show = actions.add_parser("show", help="print every value in force and where it came from")
     show.add_argument("--json", action="store_true", help="print one JSON object instead of YAML")
     show.add_argument("--changed", action="store_true", help="print only what some layer has set")
-    add_daemon_options(show, None)
+    add_daemon_options(show, None, "an administrator's key")
     change = actions.add_parser("set", help="change settings of a daemon that runs")
     change.add_argument("settings", nargs="+", metavar="ROOM.KEY=VALUE", help="a setting and its new value")
-    add_daemon_options(change, DEFAULT_DAEMON)
+    add_daemon_options(change, DEFAULT_DAEMON, "an administrator's key")
     keys = actions.add_parser("reference", help="print a Markdown table of all keys")
     target = keys.add_mutually_exclusive_group()
     target.add_argument("--env", action="store_true", help="print the text of .env.example instead")

@@ -5,29 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from alfred_voice.config import DEFAULT_ORIGIN, as_yaml, reference
+from alfred_voice.commands.daemon_options import key_advice, key_of
+from alfred_voice.config import DEFAULT_ORIGIN, as_yaml, reference, report
 from alfred_voice.errors import ConfigError
 from alfred_voice.keys import shown
 
 
 DEFAULT_DAEMON = "http://127.0.0.1:8015"
-
-
-def add_daemon_options(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """Add where the daemon is, and where its key."""
-    said = "" if default is None else " (default: %(default)s)"
-    parser.add_argument("--daemon", metavar="URL", default=default, help=f"the running daemon{said}")
-    parser.add_argument(
-        "--key-env",
-        metavar="NAME",
-        default="ALFRED_API_KEY",
-        help="the environment variable that holds an administrator's key (default: %(default)s)",
-    )
 
 
 def show_daemon(args: argparse.Namespace) -> str:
@@ -36,10 +24,10 @@ def show_daemon(args: argparse.Namespace) -> str:
     async def read() -> dict[str, Any]:
         from alfred_voice.client import Settings
 
-        async with Settings.connect(args.daemon, os.environ.get(args.key_env) or None) as settings:
+        async with Settings.connect(args.daemon, key_of(args)) as settings:
             return await settings.read()
 
-    told = asyncio.run(read())
+    told = _asked(args, read())
     keys = {path: key for path, key in told["keys"].items() if not args.changed or key["origin"] != DEFAULT_ORIGIN}
     return json.dumps({**told, "keys": keys}, indent=2, ensure_ascii=False) if args.json else _as_yaml(keys)
 
@@ -51,10 +39,10 @@ def set_daemon(args: argparse.Namespace) -> str:
     async def change() -> dict[str, Any]:
         from alfred_voice.client import Settings
 
-        async with Settings.connect(args.daemon, os.environ.get(args.key_env) or None) as settings:
+        async with Settings.connect(args.daemon, key_of(args)) as settings:
             return await settings.change(changes)
 
-    changed = asyncio.run(change())["changes"]
+    changed = _asked(args, change())["changes"]
     lines = [
         f"{path}: {as_yaml(news['from'])} -> {as_yaml(news['to'])} ({news['applies_to']})"
         for path, news in changed.items()
@@ -62,23 +50,43 @@ def set_daemon(args: argparse.Namespace) -> str:
     return "\n".join(lines or ["nothing has changed: these were the values already"])
 
 
+def _asked(args: argparse.Namespace, question: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """The daemon's answer; a refusal for the key's sake says what to do."""
+    from alfred_voice.client import SettingsRefused
+
+    try:
+        return asyncio.run(question)
+    except SettingsRefused as refusal:
+        if advice := key_advice(refusal.problem, args):
+            raise SettingsRefused(f"{refusal}{advice}", refusal.status, refusal.problem) from refusal
+        raise
+
+
 def read_settings(settings: Sequence[str]) -> dict[str, Any]:
     """``room.key=value`` as the daemon takes it; a key that is not known here is left to the daemon, as a text.
 
     Raises:
-        ConfigError: a value is not what its key takes.
+        ConfigError: naming all values that are not what their keys take, and then the unknown keys, too.
     """
     keys = {key.path: key for key in reference()}
     changes: dict[str, Any] = {}
+    problems: list[str] = []
+    unknown: list[str] = []
     for setting in settings:
         path, equals, text = setting.partition("=")
-        if not equals or "." not in path:
-            raise ConfigError(f"expected room.key=value, got {shown(setting)}")
         key = keys.get(path)
-        try:
-            changes[path] = text if key is None else key.read(text)
-        except ValueError as error:
-            raise ConfigError(f"{path}: expected {'' if key is None else key.expected}, got {error}") from error
+        if not equals or "." not in path:
+            problems.append(f"expected room.key=value, got {shown(setting)}")
+        elif key is None:
+            changes[path] = text
+            unknown.append(f"{path}: unknown key")
+        else:
+            try:
+                changes[path] = key.read(text)
+            except ValueError as error:
+                problems.append(f"{path}: expected {key.expected}, got {error}")
+    if problems:
+        raise ConfigError(report([*problems, *unknown]))
     return changes
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from alfred_voice.errors import ConfigError
-from alfred_voice.server.keyring import entry_of, is_key_name, new_key
+from alfred_voice.server.keyring import MOST, entry_of, is_key_name, new_key
 
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def add_parser(subparsers: Subparsers) -> None:
         epilog="example: alfred-voice keys new tablet >> keys.toml",
     )
     new.add_argument("name", metavar="NAME", help="letters, digits, '.', '_' and '-'; stands in logs")
+    new.add_argument("--max-sessions", type=_count(0), metavar="N", help="sessions that it may have open at a time")
+    new.add_argument("--requests-per-minute", type=_count(1), metavar="N", help="how often it may ask")
     new.add_argument("--admin", action="store_true", help="it may see and end everybody's sessions")
 
 
@@ -38,5 +41,18 @@ def run(args: argparse.Namespace) -> int:
     key = new_key()
     print(f"The key, shown this once; give it to the client:\n\n    {key}\n", file=sys.stderr)
     print("For the file that security.keys_file names:\n", file=sys.stderr, flush=True)
-    print(entry_of(args.name, key) + ("admin = true\n" if args.admin else ""), end="")
+    lines = [entry_of(args.name, key)]
+    lines += ["admin = true\n"] if args.admin else []
+    for name in ("max_sessions", "requests_per_minute"):
+        lines += [] if getattr(args, name) is None else [f"{name} = {getattr(args, name)}\n"]
+    print("".join(lines), end="")
     return EXIT_OK
+
+
+def _count(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and least <= int(text) <= MOST):
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        return int(text)
+
+    return read

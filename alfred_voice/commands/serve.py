@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from alfred_voice import app, config
@@ -15,6 +16,8 @@ from alfred_voice.log import configure
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse has no public name
+
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  compared with, not listened on
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -37,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     running = configure(loaded.config.log, stream=sys.stderr)
     try:
         sources = app.Sources(loaded, lambda: _overridden(_read_again(args), args), running.set_level)
-        return app.serve(loaded.config, _announce, sources=sources)
+        return app.serve(loaded.config, partial(_announce, host=loaded.config.server.host), sources=sources)
     finally:
         running.close()
 
@@ -52,6 +55,8 @@ def _overridden(loaded: config.Loaded, args: argparse.Namespace) -> config.Loade
     tree, origins = loaded.config, dict(loaded.origins)
     server, logging = tree.server, tree.log
     if args.host is not None:
+        if not args.host.strip():
+            raise ConfigError("--host: expected an address, not empty, such as 127.0.0.1")
         server = replace(server, host=args.host)
         origins["server.host"] = "--host"
     if args.port is not None:
@@ -68,5 +73,6 @@ def _overridden(loaded: config.Loaded, args: argparse.Namespace) -> config.Loade
     return config.Loaded(replace(tree, server=server, log=logging), origins)
 
 
-def _announce(address: str) -> None:
-    print(f"Alfred Voice is ready at {address}; watch it at {address}/monitor", flush=True)
+def _announce(address: str, *, host: str) -> None:
+    beside = " and at all other addresses of this machine" if host in _EVERYWHERE else ""
+    print(f"Alfred Voice is ready at {address}{beside}; watch it at {address}/monitor", flush=True)

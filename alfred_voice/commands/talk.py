@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alfred_voice.commands.daemon_options import add_daemon_options, key_advice, key_of
 from alfred_voice.errors import AlfredVoiceError
 
 
@@ -40,13 +41,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="audio of any format, sent in real time")
     parser.add_argument("--mic", nargs="?", const="", metavar="DEVICE", help="the microphone, by number or name")
     parser.add_argument("--devices", action="store_true", help="list microphones and loudspeakers, and leave")
-    parser.add_argument("--url", default="ws://127.0.0.1:8015/ws", help="the daemon (default: %(default)s)")
-    parser.add_argument(
-        "--key-env",
-        metavar="NAME",
-        default="ALFRED_API_KEY",
-        help="the environment variable that holds the daemon's key for us (default: %(default)s)",
-    )
+    add_daemon_options(parser, "ws://127.0.0.1:8015/ws", "the daemon's key for us")
     parser.add_argument("--msgpack", action="store_true", help="speak MessagePack instead of JSON")
     parser.add_argument(
         "--no-resume",
@@ -79,8 +74,12 @@ def run(args: argparse.Namespace) -> int:
             print(describe_devices())
             return EXIT_OK
         return asyncio.run(talk(args))
-    except (ConversationLost, ConversationRefused, DaemonSilent, UnreadableMessage) as exc:
+    except ConversationRefused as exc:
+        return _complain(f"{exc}{key_advice(exc.problem, args)}", EXIT_DAEMON)
+    except (ConversationLost, DaemonSilent, UnreadableMessage) as exc:
         return _complain(exc, EXIT_DAEMON)
+    except BrokenPipeError:
+        raise  # who reads our output has left
     except (AlfredVoiceError, OSError, _Usage) as exc:
         return _complain(exc, EXIT_USAGE)
     except KeyboardInterrupt:
@@ -98,10 +97,10 @@ async def talk(args: argparse.Namespace) -> int:
         stack.callback(view.close)
         sinks = _sinks(args, view, stack)
         connection = Conversation.connect(
-            args.url,
+            args.daemon,
             mode="msgpack" if args.msgpack else "json",
             start=_start(args),
-            key=os.environ.get(args.key_env) or None,
+            key=key_of(args),
             timeouts=Timeouts(receive_s=_SILENCE_S),
             resumable=not args.no_resume and ReturnPlan(watch=lambda absence: view.note(describe_absence(absence))),
         )

@@ -19,6 +19,8 @@ class TalkSession:
         self._view = view
         self._sinks = sinks
         self._stopping = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._is_open = False
         self._speech_over = asyncio.Event()
         self._is_over = False
         self._had_error = False
@@ -48,6 +50,7 @@ class TalkSession:
                 await self._read()
                 self._is_over = True
                 self._stopping.set()
+                self._answered.set()
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         return not self._had_error
@@ -59,20 +62,27 @@ class TalkSession:
             for sink in self._sinks:
                 sink.receive(event)
             match event["type"]:
+                case "sessionStarted":
+                    self._is_open = True
+                    self._answered.set()
                 case "ttsEnd":
                     self._speech_over.set()
                 case "error":
                     self._had_error = True
                     self._speech_over.set()
+                    self._answered.set()
                 case "sessionEnded":
                     self._had_error |= event["reason"] == "error"
 
     async def _send(self, frames: AsyncIterator[bytes], say: str | None, voice: str | None) -> None:
         """Send everything, or what there is until :meth:`stop`; then end the session."""
         try:
-            if say is not None:
+            # What follows a start that was refused would only be refused as well.
+            await self._answered.wait()
+            if self._is_open and say is not None:
                 await self._conversation.speak(say, voice=voice)
-            await self._until_stopped(self._feed(frames, waits_for_speech=say is not None))
+            if self._is_open:
+                await self._until_stopped(self._feed(frames, waits_for_speech=say is not None))
             if not self._is_over:
                 await self._conversation.stop()
         except ConversationLost:

@@ -95,10 +95,9 @@ class VoiceIndex:
         family = [alias for alias in self._base_of if key and alias.split("-")[0] == key.split("-")[0]]
         names = {voice.identifier: name for name, voice in self._bases.items()}
         near = list(dict.fromkeys(names[self._base_of[alias].identifier] for alias in [*within, *close, *family]))
-        known = ", ".join(sorted(self._bases))
         return (
             f"No voice is called {_quoted(asked)}{_near(near)}; "
-            f"there are {len(self._bases)}: {known}; `alfred-voice say --voices` describes them"
+            f"there are {len(self._bases)}, and `alfred-voice say --voices` lists them"
         )
 
     def _no_variant(self, asked: str) -> str:

@@ -14,6 +14,18 @@ CLEAR_AFTER_S = 5.0
 CLEAR_BELOW = 0.9
 """Share of the limit below which a figure has to stay until its alert is cleared."""
 
+_RIGHT = {
+    "frame_time": "the time of frames is",
+    "memory": "resident memory is",
+    "load": "load is",
+    "error_rate": "the share of failed questions is",
+    "queue": "the number of waiting frames is",
+    "dropped": "the number of frames given up is",
+    "logging": "log records are written",
+    "engine_down": "all engines work",
+}
+"""How a message begins that tells of an alert's end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Readings:
@@ -43,11 +55,16 @@ class Alert:
     since: float
     """Clock seconds."""
 
+    @property
+    def message(self) -> str:
+        """For people, while it is up."""
+        return f"{self.meaning}: {self.value:.1f} {self.unit}, limit {self.limit:g}"
+
     def describe(self, now: float) -> dict[str, Any]:
         """As JSON."""
         return {
             "code": self.code,
-            "message": f"{self.meaning}: {self.value:.1f} {self.unit}, limit {self.limit:g}",
+            "message": self.message,
             "value": round(self.value, 2),
             "limit": self.limit,
             "for_s": round(now - self.since, 1),
@@ -60,6 +77,16 @@ class AlertChange:
 
     alert: Alert
     is_raised: bool
+
+    @property
+    def message(self) -> str:
+        """For people."""
+        alert = self.alert
+        if self.is_raised:
+            return alert.message
+        if not alert.limit:
+            return f"{_RIGHT[alert.code]} again"
+        return f"{_RIGHT[alert.code]} back below its limit: {alert.value:.1f} {alert.unit}, limit {alert.limit:g}"
 
 
 class AlertBook:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from alfred_voice import __version__
 from alfred_voice.clock import Clock
-from alfred_voice.errors import AlfredVoiceError, Draining, InvalidSettings, Overloaded
+from alfred_voice.errors import AlfredVoiceError, DaemonFailed, Draining, InvalidSettings, Overloaded, StillLoading
 from alfred_voice.events import Event, ResumeOffer, SessionStarted, WarningRaised
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
@@ -198,9 +198,9 @@ class Coordinator:
     def admit(self) -> None:
         """Raise :exc:`Overloaded` unless a session can be opened now."""
         if self.phase is Phase.LOADING:
-            raise Overloaded("the models are being loaded", retry_after_s=2)
+            raise StillLoading("the models are being loaded", retry_after_s=2)
         if self.phase is Phase.FAILED:
-            raise Overloaded(f"the daemon cannot work: {self._failure}", retry_after_s=60)
+            raise DaemonFailed(f"the daemon cannot work: {self._failure}", retry_after_s=60)
         if self.phase is Phase.DRAINING:
             raise Draining("the daemon is shutting down", retry_after_s=10)
         if not self._upkeep.admits():
@@ -240,7 +240,7 @@ class Coordinator:
             self.roster.check_share(owner)
             self.roster.check_free(settings.session_id)
         except AlfredVoiceError as error:
-            self.metrics.refused.labels(error.code).inc()
+            self.metrics.note_refusal(error)
             raise
         roll = self._ready_dispatch.roll
         spoken = roll.languages_of(settings.engine)
@@ -437,11 +437,11 @@ class Coordinator:
     @property
     def _ready_dispatch(self) -> Dispatch:
         if self._dispatch is None:
-            raise Overloaded("the models are being loaded", retry_after_s=2)
+            raise StillLoading("the models are being loaded", retry_after_s=2)
         return self._dispatch
 
     @property
     def _ready_synthesiser(self) -> Synthesiser:
         if self._synthesiser is None:
-            raise Overloaded("the models are being loaded", retry_after_s=2)
+            raise StillLoading("the models are being loaded", retry_after_s=2)
         return self._synthesiser

@@ -20,6 +20,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from alfred_voice.audio.pcm import FRAME_MS
+from alfred_voice.errors import AlfredVoiceError, TooManySessionsOfAddress, TooManySessionsOfKey
 from alfred_voice.pipeline.families import (
     FRAME_BUCKETS,
     LOOP_BUCKETS,
@@ -271,6 +272,13 @@ class Metrics:
         self.sessions_cleaned = 0
         self.memory_optimisations = 0
         self.backpressure_events = 0
+
+    def note_refusal(self, error: AlfredVoiceError) -> None:
+        """Count a session that was not opened: limits of a key or an address with the requests, all else by code."""
+        if isinstance(error, TooManySessionsOfKey | TooManySessionsOfAddress):
+            self.requests_refused.labels(error.code).inc()
+        else:
+            self.refused.labels(error.code).inc()
 
     def _count(self, registry: CollectorRegistry) -> None:
         self.sessions_active = Gauge("alfred_sessions_active", "Open sessions", ["transport"], registry=registry)

@@ -153,7 +153,7 @@ class Recorder:
             try:
                 self._write(chunk)
             except OSError as error:
-                self._give_up(chunk.tape, error.strerror or str(error))
+                self._give_up(chunk.tape, f"recording.folder {self._folder.path}: {error.strerror or error}")
             except Exception as error:
                 log.exception("recording_failed", extra={"recording": chunk.tape.name})
                 self._give_up(chunk.tape, f"{type(error).__name__}: {error}")

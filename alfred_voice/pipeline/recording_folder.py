@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from alfred_voice.audio.wav import wav_header
+from alfred_voice.errors import ConfigError
 from alfred_voice.session.recorded import Heading
 
 
@@ -100,16 +102,35 @@ class RecordingFolder:
         Raises:
             OSError: the folder or the files cannot be made.
         """
+        self._make()
         if self._closed is None:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if os.name == "posix" and self.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-                # It was there already, and may be anything: whose rights it has is not ours to change.
-                raise PermissionError(errno.EPERM, f"recording.folder is open to others: chmod 700 {self.path}")
             self._closed = self._there()
             self._bytes = sum(size for size, _ in self._closed)
         recording = OpenRecording(self.path, name, heading)
         self._bytes += recording.bytes
         return recording
+
+    def check(self) -> None:
+        """Nothing, when recordings can be kept there; makes the folder where it is not there.
+
+        Raises:
+            ConfigError: saying why not, and what to do.
+        """
+        try:
+            self._make()
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise ConfigError(
+                f"recording.folder: {self.path} cannot be used: {error.strerror or error}; "
+                "name a folder that the daemon may write to and nobody else may open"
+            ) from error
+
+    def _make(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if os.name == "posix" and self.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            # It was there already, and may be anything: whose rights it has is not ours to change.
+            raise PermissionError(errno.EPERM, f"it is open to others: chmod 700 {self.path}")
 
     def note_closed(self, recording: OpenRecording) -> None:
         """From now on it may give way to newer ones."""

@@ -107,7 +107,7 @@ class Roster:
         """
         stream = self._streams.get(session_id)
         if stream is None:
-            raise UnknownSession(f"no session {session_id[:128]!r} is open; GET /sessions lists those that are")
+            raise unknown_session(session_id)
         return stream
 
     def owner_of(self, session_id: str) -> Owner | None:
@@ -137,6 +137,11 @@ class Roster:
             for stream in self._streams.values()
             if stream.stopped_at is not None and now - stream.stopped_at >= STOP_PATIENCE_S
         ]
+
+
+def unknown_session(session_id: str) -> UnknownSession:
+    """The error for a name that no session has."""
+    return UnknownSession(f"no session {session_id[:128]!r} is open; GET /sessions lists those that are")
 
 
 def check_share(owner: Owner, others: Iterable[Owner]) -> None:

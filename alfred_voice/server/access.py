@@ -22,8 +22,6 @@ from alfred_voice.errors import (
     OriginRefused,
     RateLimited,
     TooManyAttempts,
-    TooManySessionsOfAddress,
-    TooManySessionsOfKey,
 )
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.owner import Owner
@@ -125,7 +123,7 @@ class Access:
         try:
             answer = self._check(request)
             return await handler(request) if answer is None else answer
-        except (AccessError, TooManySessionsOfKey, TooManySessionsOfAddress) as error:
+        except AccessError as error:
             self._metrics.requests_refused.labels(error.code).inc()
             raise
 

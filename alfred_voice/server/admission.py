@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from alfred_voice.errors import SessionBusy, TooManySessions, UnknownSession
+from alfred_voice.errors import AlfredVoiceError, SessionBusy, TooManySessions, UnknownSession
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.roster import check_share
@@ -39,7 +39,7 @@ class Admission:
         return len(self._connections)
 
     def check(self, session_id: str | None, owner: Owner = NOBODY) -> None:
-        """Nothing, when one more connection may come in.
+        """Nothing, when one more connection may come in; a refusal is counted.
 
         Args:
             session_id: the session that it wants to open, where it says so.
@@ -51,6 +51,13 @@ class Admission:
         """
         if session_id is not None and self._resumption.knows(session_id):
             return  # whether it may be resumed is for its token to say, and load is no reason against it
+        try:
+            self._check(session_id, owner)
+        except AlfredVoiceError as error:
+            self._coordinator.metrics.note_refusal(error)
+            raise
+
+    def _check(self, session_id: str | None, owner: Owner) -> None:
         self._coordinator.admit()
         limit = self._coordinator.options.sessions.max_concurrent
         if len(self._connections) >= limit:

@@ -7,11 +7,13 @@ first request's head, or sends it byte by byte, it would hold for as long as tha
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 from aiohttp.typedefs import Handler
 
 from alfred_voice.pipeline.metrics import Metrics
@@ -26,6 +28,11 @@ HANDSHAKE_S = 10.0
 """For the handshake of TLS."""
 TURN_AWAY_S = 2.0
 """How long one client too many may take to ask, so that it can be told."""
+LONGEST_LINE, LONGEST_FIELD = 8190, 8192
+"""Bytes of a request's address and of one header: not the same, as only by its limit is it told which was too long."""
+MOST_HEADERS = 128
+_REQUEST_LINE = re.compile(r"b['\"][A-Za-z]{1,32} [/*h]\S* HTTP/1\.[01]")
+"""In the parser's complaint about a method: a request all the same, and not just any bytes."""
 MOST_TOLD = 64
 """More than that at a time are not even told."""
 
@@ -95,7 +102,10 @@ class Visit(web.RequestHandler):
 
     def __init__(self, entrance: Entrance, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         # The library's own runner gives it None as well, for no line of log per request.
-        super().__init__(server, loop=loop, access_log=None, keepalive_timeout=KEEP_ALIVE_S)  # type: ignore[arg-type]
+        super().__init__(
+            server, loop=loop, access_log=None, keepalive_timeout=KEEP_ALIVE_S,  # type: ignore[arg-type]
+            max_line_size=LONGEST_LINE, max_field_size=LONGEST_FIELD, max_headers=MOST_HEADERS,
+        )  # fmt: skip
         self._entrance = entrance
         self._patience: asyncio.TimerHandle | None = None
 
@@ -135,9 +145,24 @@ class Visit(web.RequestHandler):
         """Answer bytes that are no request. The library would log them, and a key may be among them."""
         if status >= 500:
             return super().handle_error(request, status, exc, message)
-        response = problem(status, "request_malformed", "what came is no HTTP request", plain_headers())
+        response = problem(*_fault_of(exc), plain_headers())
         response.force_close()
         return response
+
+
+def _fault_of(error: BaseException | None) -> tuple[int, str, str]:
+    """Status, code and sentence for what the parser could not take."""
+    if isinstance(error, LineTooLong):
+        limit = error.args[1]
+        if limit == LONGEST_LINE:
+            return 414, "url_too_long", f"the request's address has more than {limit} bytes"
+        return 431, "header_too_long", f"one of the request's headers has more than {limit} bytes"
+    said = str(error) if error is not None else ""
+    if "Too many headers" in said:
+        return 431, "too_many_headers", f"the request has more than {MOST_HEADERS} headers"
+    if isinstance(error, BadHttpMethod) and _REQUEST_LINE.search(said):
+        return 501, "method_unknown", "the request's method is none that HTTP has"
+    return 400, "request_malformed", "what came is no HTTP request"
 
 
 class TurnedAway(asyncio.Protocol):

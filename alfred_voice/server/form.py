@@ -129,7 +129,7 @@ def _number(name: str, value: bytes | None) -> int | None:
     if value is None:
         return None
     if not (value.isdigit() and len(value) <= 9):
-        raise InvalidSettings(f"{name}: expected a whole number, got {shorten(repr(value))}")
+        raise InvalidSettings(f"{name}: expected a whole number, got {shorten(repr(value.decode(errors='replace')))}")
     return int(value)
 
 

@@ -17,8 +17,9 @@ from alfred_voice.audio.pcm import encode
 from alfred_voice.audio.wav import wav_header
 from alfred_voice.errors import AlfredVoiceError, MalformedMessage, Overloaded
 from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.roster import unknown_session
 from alfred_voice.pipeline.stream import Stream
-from alfred_voice.server.access import check_session, may_see
+from alfred_voice.server.access import may_see
 from alfred_voice.server.bodies import live_json, read_json
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.uploads import Uploads
@@ -106,7 +107,8 @@ class HttpRoutes:
     def _stream_of(self, request: web.Request) -> Stream:
         """The session that the path names, if it is the caller's to see."""
         roster, session_id = self._coordinator.roster, request.match_info["session_id"]
-        check_session(request, roster, session_id)
+        if not may_see(request, roster, session_id):
+            raise unknown_session(session_id)  # of another key's it is not even told that it is there
         return roster.get(session_id)
 
     async def pipeline_status(self, request: web.Request) -> web.Response:

@@ -49,6 +49,8 @@ class KeySource:
             _log.error("keys_not_reloaded", extra={"reason": "the file has no key left; stop the daemon to go without"})
             return False
         self.ring = ring
+        if not ring:
+            return True  # none are configured: nothing to tell
         _log.info("keys_reloaded", extra={"keys": len(ring)})
         return True
 

@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+")  # what may stand after "Bearer" (RFC 6750, section 2.1)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FIELDS = ("key", "sha256", "admin", "max_sessions", "requests_per_minute")
-_MOST = 1_000_000_000
+MOST = 1_000_000_000
 _LONGEST_LINE = 4096
 """A name of thousands of dotted parts would take the reader memory by the square of their number."""
 
@@ -204,7 +204,7 @@ def _read_count(where: str, table: Mapping[str, Any], field: str, least: int, pr
     count = table.get(field)
     if count is None:
         return None
-    if isinstance(count, bool) or not isinstance(count, int) or not least <= count <= _MOST:
+    if isinstance(count, bool) or not isinstance(count, int) or not least <= count <= MOST:
         problems.append(f"{where}.{field}: expected a whole number of at least {least}")
         return None
     return count

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from alfred_voice.server.allowed import read_hosts, read_origins
+
 
 _Path = Annotated[str, Meta(min_length=1)]
 _AT_MOST = 1_000_000
@@ -49,17 +51,15 @@ class SecurityOptions:
     def __post_init__(self) -> None:
         if (self.tls_cert is None) is not (self.tls_key is None):
             raise ValueError("expected tls_cert and tls_key together, got one of the two")
+        read_origins(self.allowed_origins)
+        read_hosts(self.allowed_hosts)
 
     @property
     def origins(self) -> frozenset[str]:
         """The allowed origins, as browsers write them."""
-        return frozenset(origin.lower().rstrip("/") for origin in _listed(self.allowed_origins))
+        return read_origins(self.allowed_origins)
 
     @property
     def hosts(self) -> frozenset[str]:
         """The allowed names of hosts, without ports."""
-        return frozenset(host.lower() for host in _listed(self.allowed_hosts))
-
-
-def _listed(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+        return read_hosts(self.allowed_hosts)

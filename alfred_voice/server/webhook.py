@@ -102,7 +102,8 @@ class Webhook:
 
     async def _post(self, client: aiohttp.ClientSession, notice: dict[str, Any]) -> tuple[str, bool]:
         """Post once: why it failed, empty when it did not, and whether another attempt may help."""
-        body, headers = msgspec.json.encode(notice), {"Content-Type": "application/json"}
+        body = msgspec.json.encode(notice)
+        headers = {"Content-Type": "application/json", "User-Agent": f"alfred-voice/{self._sender.version}"}
         try:
             # A redirection could lead anywhere, also back into this machine.
             async with client.post(self._url, data=body, headers=headers, allow_redirects=False) as answer:
@@ -132,7 +133,10 @@ def notice_of(change: AlertChange, now: float, wall: float, sender: Sender) -> d
     at = datetime.fromtimestamp(wall, tz=UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return {
         "event": "alert_raised" if change.is_raised else "alert_cleared",
-        **{name: alert[name] for name in ("code", "message", "value", "limit")},
+        "code": alert["code"],
+        "message": change.message,
+        "value": alert["value"],
+        "limit": alert["limit"],
         "at": at,
         "host": sender.host,
         "version": sender.version,

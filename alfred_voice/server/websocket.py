@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 
 import msgspec
@@ -16,7 +17,7 @@ from alfred_voice.server.access import is_websocket, owner_of
 from alfred_voice.server.admission import Admission
 from alfred_voice.server.audio_socket import AudioSocket
 from alfred_voice.server.connection import CLOSE_TIMEOUT_S, Connection
-from alfred_voice.server.credentials import offered_protocols
+from alfred_voice.server.credentials import QUERY_FIELD, offered_protocols
 from alfred_voice.server.opening import Opening
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.rates import Pace
@@ -29,6 +30,8 @@ from alfred_voice.server.wire import Mode, shorten
 _log = logging.getLogger(__name__)
 
 _QUERY_FIELDS = ("session_id", "sample_rate", "encoding", "language", "engine")
+_MISSPELT = 0.75
+"""How alike a field's name and a known one are, of 1, when the known one was meant."""
 
 
 class WebSocketRoutes:
@@ -115,7 +118,12 @@ def _offered_mode(request: web.Request) -> Mode:
 
 
 def _defaults(request: web.Request) -> wire.Start:
-    """The query's fields of ``start``; others are none of our business."""
+    """The query's fields of ``start``; what is all but one of them is refused, and the rest is none of our business."""
+    known = (*_QUERY_FIELDS, QUERY_FIELD)
+    for name in request.query:
+        near = difflib.get_close_matches(name[:64], known, n=1, cutoff=_MISSPELT)
+        if name not in known and near:
+            raise MalformedMessage(f"query: unknown field {shorten(name)!r}; did you mean {near[0]}?")
     asked = {name: request.query[name] for name in _QUERY_FIELDS if request.query.get(name)}
     try:
         return msgspec.convert(asked, wire.Start, strict=False)

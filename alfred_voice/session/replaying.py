@@ -33,8 +33,9 @@ FROM_ELSEWHERE = frozenset(
 """Events that no session makes up."""
 _KINDS = {name: kind for kind, name in EVENT_TYPES.items()}
 _INPUTS = frozenset(
-    {"frame", "gap", "loss", "flush", "stop", "economise", "playout_begin", "playout_sent", "playout_end"}
+    {"frame", "gap", "loss", "flush", "stop", "end", "economise", "playout_begin", "playout_sent", "playout_end"}
 )
+"""What does not depend on what the engines have answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,10 @@ class Replay:
             now = float(entry.get("t", now))
             self._repeat(session, entry)
             self._settle(session, answer, now)
+        if self.recording.is_whole and not session.is_over:
+            # A fault of the engines of then ended it, which these have not had.
+            session.end("error", now)
+            self.events += _plain(session.take_events())
         return self.events
 
     def _open(self) -> Session:

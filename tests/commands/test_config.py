@@ -16,6 +16,7 @@ from alfred_voice.commands.config import (
     show_json,
     show_yaml,
 )
+from alfred_voice.commands.config_live import read_settings
 from alfred_voice.config import Config, Loaded, load, presets, reference
 from alfred_voice.errors import ConfigError
 
@@ -199,3 +200,13 @@ def test_a_secret_that_is_wrong_is_not_shown_either(url: str) -> None:
 def test_no_other_key_is_secret_and_none_has_a_default() -> None:
     secrets = [key for key in reference() if key.is_secret]
     assert [(key.path, key.default) for key in secrets] == [("alerts.webhook_url", None)]
+
+
+def test_all_that_is_wrong_with_what_is_to_be_set_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as refusal:
+        read_settings(["vad.threshold=1.5", "stt.foo=1", "nonsense", "stt.words=perhaps"])
+    lines = str(refusal.value).splitlines()
+    assert lines[0] == "4 settings are wrong:"
+    assert lines[1].startswith("- vad.threshold: expected a number (0 to 1), got")
+    assert lines[-1] == "- stt.foo: unknown key"
+    assert read_settings(["stt.foo=1"]) == {"stt.foo": "1"}, "the daemon may know it"

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from alfred_voice import cli
 from alfred_voice.commands.keys import add_parser, run
 from alfred_voice.errors import ConfigError
 from alfred_voice.server.keyring import Keyring, read_keys_file
@@ -43,3 +44,16 @@ def test_a_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(ConfigError, match="NAME: expected"):
         run_command("new", "a b")
     assert capsys.readouterr().out == ""
+
+
+def test_limits_that_are_asked_for_stand_in_the_entry(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["keys", "new", "tablet", "--max-sessions", "4", "--requests-per-minute", "600"]) == 0
+    (key,) = read_keys_file(capsys.readouterr().out, "test")
+    assert (key.max_sessions, key.requests_per_minute, key.is_admin) == (4, 600, False)
+
+
+@pytest.mark.parametrize("limit", [["--max-sessions", "-1"], ["--requests-per-minute", "0"], ["--max-sessions", "x"]])
+def test_limits_that_are_none_are_refused(limit: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["keys", "new", "tablet", *limit])
+    assert "expected a whole number" in capsys.readouterr().err

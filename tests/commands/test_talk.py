@@ -21,7 +21,7 @@ import pytest
 from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 
-from alfred_voice.client import ConversationLost
+from alfred_voice.client import ConversationLost, ConversationRefused
 from alfred_voice.commands import talk
 from alfred_voice.commands.talk_sound import SpeechFiles, SpeechPlayer, file_frames, saved_to
 from alfred_voice.errors import AudioError
@@ -444,3 +444,73 @@ async def test_a_refusal_is_a_daemon_error(recording: Path, capsys: pytest.Captu
     finally:
         await server.close()
     assert "503: shutting down" in capsys.readouterr().err
+
+
+async def test_after_a_start_that_was_refused_nothing_is_sent_that_would_be_refused_as_well(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    got: list[str] = []
+
+    async def refuse(request: web.Request) -> web.WebSocketResponse:
+        ws = web.WebSocketResponse(protocols=("alfred.v1.json",))
+        await ws.prepare(request)
+        async for message in ws:
+            kind = "audio" if message.type is WSMsgType.BINARY else json.loads(message.data)["type"]
+            got.append(kind)
+            if kind == "stop":
+                break
+            await ws.send_json({"type": "error", "code": "settings_invalid", "message": f"no {kind}", "fatal": False})
+        await ws.close()
+        return ws
+
+    application = web.Application()
+    application.router.add_get("/ws", refuse)
+    server = TestServer(application)
+    await server.start_server()
+    try:
+        arguments = (str(recording), "--say", "Hello.", "--daemon", f"http://127.0.0.1:{server.port}")
+        assert await talk.talk(parsed(*arguments)) == 1
+    finally:
+        await server.close()
+    assert got == ["start", "stop"]
+    assert capsys.readouterr().out.count("no start") == 1
+
+
+def test_a_variable_that_is_named_for_the_key_and_not_set_is_told(
+    recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_HERE", raising=False)
+    args = parsed(str(recording), "--key-env", "NOT_HERE")
+    assert args.run(args) == 2
+    assert "the environment variable NOT_HERE is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [("key_needed", "set ALFRED_API_KEY to a key"), ("key_refused", "ALFRED_API_KEY holds another key"), ("x", "no")],
+)
+def test_a_refusal_for_the_keys_sake_says_which_variable_holds_it(
+    recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, code: str, advice: str
+) -> None:
+    async def refused(_args: argparse.Namespace) -> int:
+        raise ConversationRefused("no", 401, code)
+
+    monkeypatch.setattr(talk, "talk", refused)
+    args = parsed(str(recording))
+    assert args.run(args) == 1
+    shown = capsys.readouterr().err
+    assert advice in shown
+    assert ("ALFRED_API_KEY" in shown) is (code != "x")
+
+
+def test_who_reads_the_output_may_leave_without_a_word(
+    recording: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(_args: argparse.Namespace) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(talk, "talk", cut)
+    args = parsed(str(recording))
+    with pytest.raises(BrokenPipeError):  # which the console script takes for what it is
+        args.run(args)
+    assert capsys.readouterr().err == ""

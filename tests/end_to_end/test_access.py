@@ -233,6 +233,9 @@ def test_a_daemon_speaks_tls_and_the_client_finds_it_with_a_key(models: Store, t
         without = talk(f"wss://localhost:{port}/ws", recording, cert)
         assert without.returncode == 1
         assert "401" in without.stderr
+        assert "set ALFRED_API_KEY" in without.stderr
+        plain = talk(f"ws://localhost:{port}/ws", recording, cert)
+        assert (plain.returncode, f"try wss://localhost:{port}/ws" in plain.stderr) == (2, True), plain.stderr
         assert slow_connection_is_cut(port, cert)
         assert ADMIN not in log.read_text()
 

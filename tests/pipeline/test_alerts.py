@@ -101,3 +101,32 @@ def test_other_limits_hold_from_the_next_moment_on() -> None:
     book.reconfigure(AlertOptions(load_percent=40))
     book.update(Readings(load_percent=50), 2.0)
     assert [change.is_raised for change in book.update(Readings(load_percent=50), 3.0)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("readings", "calm", "said"),
+    [
+        ({"load_percent": 91.24}, {"load_percent": 12.3}, "load is back below its limit: 12.3 percent, limit 80"),
+        ({"engines_down": ("stt",)}, {}, "all engines work again"),
+        ({"lost_records": 3.0}, {}, "log records are written again"),
+    ],
+)
+def test_what_an_alert_that_is_over_says_is_that_it_is(readings: Any, calm: Any, said: str) -> None:
+    book = AlertBook(AlertOptions(load_percent=80))
+    book.update(Readings(**readings), 0.0)
+    (raised,) = book.update(Readings(**readings), 1.0)
+    assert raised.message == raised.alert.describe(1.0)["message"]
+    book.update(Readings(**calm), 2.0)
+    (cleared,) = book.update(Readings(**calm), 7.0)
+    assert cleared.message == said
+
+
+def test_every_alert_has_words_for_its_end() -> None:
+    figures: Any = {each.name: 1e6 for each in fields(Readings)} | {"engines_down": ("stt",)}
+    book = AlertBook(AlertOptions())
+    book.update(Readings(**figures), 0.0)
+    assert len(book.update(Readings(**figures), 1.0)) == len(fields(Readings))
+    book.update(Readings(), 2.0)
+    messages = [change.message for change in book.update(Readings(), 7.0)]
+    assert len(set(messages)) == len(fields(Readings))
+    assert all("again" in message or "back below its limit" in message for message in messages)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from alfred_voice.errors import ConfigError
 from alfred_voice.events import EVENT_TYPES, FinalTranscription, SessionFinished, SessionStarted
 from alfred_voice.files.tape import read_tape
 from alfred_voice.pipeline.options import CoordinatorOptions, RecordingOptions
@@ -124,7 +125,7 @@ async def test_recording_begins_with_the_sessions_that_are_opened_after_it_was_a
 @pytest.mark.parametrize("when", ["opening", "writing"])
 async def test_a_disk_that_is_full_costs_the_recording_and_not_the_session(
     make_house: Callable[..., Awaitable[Any]], recording: CoordinatorOptions, heard: Any, spoken: Spoken,
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, when: str,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, when: str, folder: Path,
 ) -> None:  # fmt: skip
     def refuse(*_: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -138,7 +139,7 @@ async def test_a_disk_that_is_full_costs_the_recording_and_not_the_session(
     assert told.one(SessionFinished).reason == "stop"
     assert told.of(FinalTranscription)
     stopped = [record for record in caplog.records if record.message == "recording_stopped"]
-    assert [vars(record)["reason"] for record in stopped] == ["No space left on device"]
+    assert [vars(record)["reason"] for record in stopped] == [f"recording.folder {folder}: No space left on device"]
 
 
 async def test_a_disk_that_is_slow_never_holds_up_the_loop(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -256,3 +257,28 @@ async def test_what_is_noted_reads_as_lines_of_json(
     assert {"frame", "flush", "stop", "detection", "transcript", "judgement", "told", "closed"} <= kinds
     (flush,) = [line for line in lines[1:] if line["op"] == "flush"]
     assert 0 < flush["at"] <= 16 * 4200
+
+
+async def test_a_folder_that_is_opened_to_others_later_is_not_used_from_then_on(
+    make_house: Callable[..., Awaitable[Any]], recording: CoordinatorOptions, heard: Any, spoken: Spoken, folder: Path,
+) -> None:  # fmt: skip
+    house = await make_house(recording)
+    await converse(house, heard, spoken(200, 500, 2500), "first")
+    folder.chmod(0o755)
+    await converse(house, heard, spoken(200, 500, 2500), "second")
+    await house.coordinator.close()
+    assert [path.stem.rpartition("-")[2] for path in folder.glob("*.jsonl")] == ["first"]
+
+
+def test_a_folder_that_cannot_be_used_is_told_beforehand_with_what_to_do(tmp_path: Path) -> None:
+    RecordingFolder(str(tmp_path / "new" / "folder")).check()
+    assert stat.S_IMODE((tmp_path / "new" / "folder").stat().st_mode) == 0o700
+    assert not list((tmp_path / "new" / "folder").iterdir())
+
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(ConfigError, match=rf"recording.folder: {file}/x cannot be used: Not a directory; name a"):
+        RecordingFolder(f"{file}/x").check()
+    (tmp_path / "new").chmod(0o755)
+    with pytest.raises(ConfigError, match=rf"open to others: chmod 700 {tmp_path}/new;"):
+        RecordingFolder(str(tmp_path / "new")).check()

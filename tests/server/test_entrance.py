@@ -195,3 +195,27 @@ async def test_a_handshake_that_never_ends_counts_until_it_is_given_up(played: A
     assert isinstance(make(), TurnedAway)
     entrance._forget_handshakes(loop.time() + HANDSHAKE_S + 1)
     assert len(entrance) == 0
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status", "code", "said"),
+    [
+        (b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"a" * 9000), 414, "url_too_long", "more than 8190 bytes"),
+        (b"GET /a HTTP/1.1\r\nX: /%b\r\n\r\n" % (b"a" * 9000), 431, "header_too_long", "more than 8192 bytes"),
+        (b"GET /a HTTP/1.1\r\n%b\r\n" % b"".join(b"X%d: 1\r\n" % n for n in range(200)), 431,
+         "too_many_headers", "128"),
+        (b"FOO /livez HTTP/1.1\r\nHost: x\r\n\r\n", 501, "method_unknown", "method"),
+        (b"\x00\x01\x02\x03\r\n\r\n", 400, "request_malformed", "no HTTP request"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "request_malformed", "no HTTP request"),
+    ],
+)  # fmt: skip
+async def test_a_request_that_is_too_long_or_unheard_of_is_told_from_bytes_that_are_none(
+    door: Any, request_bytes: bytes, status: int, code: str, said: str
+) -> None:
+    async with door() as port, connected(port) as (reader, writer):
+        writer.write(request_bytes)
+        head = await head_of(reader)
+        problem = json.loads(await reader.read())
+    assert head.startswith((f"HTTP/1.1 {status} ", f"HTTP/1.0 {status} "))
+    assert (problem["code"], problem["status"]) == (code, status)
+    assert said in problem["detail"]

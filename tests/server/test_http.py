@@ -404,3 +404,19 @@ async def test_an_unknown_path_is_a_problem_document(door: Any, path: str) -> No
     async with door.client.get(path) as answer:
         assert answer.status == 404
         assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"text": "x", "format": "mp3"}, "format: expected one of wav, pcm, got 'mp3'"),
+        ({"text": "x", "foo": 1}, "foo: unknown field; expected text, voice, speed, format"),
+        ({"text": 1}, "text: Expected `str`, got `int`"),
+        ([1], "expected a JSON object: Expected `object`, got `array`"),
+    ],
+)
+async def test_a_wrong_field_of_a_body_is_named_with_what_may_stand_there(door: Any, body: Any, said: str) -> None:
+    async with door.client.post("/synthesize", json=body) as answer:
+        problem = await answer.json(content_type=None)
+    assert answer.status == 400
+    assert problem["detail"] == said

@@ -77,3 +77,9 @@ def test_a_broken_file_keeps_the_old_keys_and_is_logged_without_them(
     assert source.ring.find(KEY) is not None
     assert "keys_not_reloaded" in caplog.text
     assert "too short" not in caplog.text
+
+
+def test_without_keys_nothing_is_told_of_reading_them_again(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert KeySource().reload()
+    assert not caplog.records

@@ -755,3 +755,17 @@ async def test_a_session_that_is_ended_over_http_while_it_speaks_is_told_and_clo
     assert types(events).count("finalTranscription") == 1
     assert (events[-1]["type"], events[-1]["reason"]) == ("sessionEnded", "stop")
     assert socket.close_code == 1000
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [("samplerate=8000", "did you mean sample_rate?"), ("session-id=x", "did you mean session_id?"),
+     ("Language=de", "did you mean language?")],
+)  # fmt: skip
+async def test_a_field_of_the_query_that_is_misspelt_is_refused(door: Any, query: str, said: str) -> None:
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+               "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}  # fmt: skip
+    async with door.client.get(f"/ws?{query}", headers=headers) as answer:
+        problem = await answer.json(content_type=None)
+    assert (answer.status, problem["code"]) == (400, "message_malformed")
+    assert said in problem["detail"]

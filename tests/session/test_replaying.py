@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -171,6 +172,51 @@ def test_answers_given_at_once_lead_to_a_whole_session() -> None:
 
     assert told[-1]["type"] == "sessionEnded"
     assert "yes" in {event.get("text") for event in told}
+
+
+def hears(request: Request, now: float) -> Any:
+    """What models say of loud frames: speech, always of the same word, which ends no turn."""
+    if isinstance(request, DetectRequest):
+        return [float(np.abs(window).max() > 1000) * 0.9 for window in request.windows]
+    return TurnJudgement(0.0) if isinstance(request, JudgeRequest) else Transcript("yes", (Piece(" yes", (1,)),))
+
+
+def cut_off(end: Callable[[RecordedSession, float], None]) -> tuple[Recording, list[dict[str, Any]]]:
+    """A session that is over in the middle of what is said, and what it has told; its answers came at once."""
+    wild = Wild(0)
+    told: list[Any] = []
+    session, now = wild.session, 1.0
+    for number in range(100):
+        now += 0.02
+        loud = 9000 if number > 20 else 30
+        session.receive_frame(wild.noise.integers(-loud, loud, 320, np.int16), now)
+        while requests := session.take_requests(now):
+            for request in requests:
+                answer = hears(request, now)
+                if isinstance(request, DetectRequest):
+                    session.receive_detection(request, answer, now)
+                elif isinstance(request, JudgeRequest):
+                    session.receive_judgement(request, answer, now)
+                else:
+                    session.receive_transcript(request, answer, now)
+        told += session.take_events()
+    end(session, now)
+    told += session.take_events()
+    return wild.recording(), [{"type": EVENT_TYPES[type(event)]} for event in told]
+
+
+def test_a_session_whose_connection_was_lost_has_its_end_with_other_answers_too() -> None:
+    recording, told = cut_off(lambda session, now: session.end("error", now))
+    types = [event["type"] for event in Replay(recording).with_answers_of(hears)]
+    assert types == [event["type"] for event in told]
+    assert types[-4:] == ["speechEnd", "finalTranscription", "turnComplete", "sessionEnded"]
+
+
+def test_a_session_that_a_fault_ended_has_an_end_with_engines_that_have_none() -> None:
+    recording, _ = cut_off(lambda session, now: session.fail(RowFailure("the row"), now))
+    types = [event["type"] for event in Replay(recording).with_answers_of(hears)]
+    assert types[-4:] == ["speechEnd", "finalTranscription", "turnComplete", "sessionEnded"]
+    assert "error" not in types
 
 
 @pytest.mark.parametrize(
