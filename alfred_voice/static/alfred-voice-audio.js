@@ -1,4 +1,5 @@
 import { AlfredVoiceError } from "./alfred-voice-errors.js";
+import { PieceSchedule } from "./alfred-voice-schedule.js";
 
 const RATE = 16_000;
 /** What Opus is inside. */
@@ -102,7 +103,8 @@ export class Microphone extends EventTarget {
  */
 export class Speaker extends EventTarget {
   #context;
-  #node;
+  /** @type {(message: object, transfer: Transferable[]) => void} to what plays the pieces */
+  #post;
   #analyser;
   #samples;
   #element = null;
@@ -115,7 +117,7 @@ export class Speaker extends EventTarget {
   /** @returns {Promise<Speaker>} */
   static async open() {
     const context = new AudioContext({ sampleRate: RATE, latencyHint: "interactive" });
-    await addWorklets(context);
+    if (context.audioWorklet) await addWorklets(context);
     return new Speaker(context);
   }
 
@@ -123,11 +125,22 @@ export class Speaker extends EventTarget {
   constructor(context) {
     super();
     this.#context = context;
-    this.#node = new AudioWorkletNode(context, "alfred-voice-piece-player", { numberOfInputs: 0, outputChannelCount: [1] });
     this.#analyser = context.createAnalyser();
     this.#samples = new Float32Array(this.#analyser.fftSize);
-    this.#node.connect(this.#analyser).connect(context.destination);
-    this.#node.port.onmessage = ({ data }) => this.#hear(data);
+    this.#analyser.connect(context.destination);
+    this.#post = this.#makePlayer();
+  }
+
+  #makePlayer() {
+    if (!this.#context.audioWorklet) {
+      const schedule = new PieceSchedule(this.#context, this.#analyser, (told) => this.#hear(told));
+      return (message) => schedule.receive(message);
+    }
+    const options = { numberOfInputs: 0, outputChannelCount: [1] };
+    const node = new AudioWorkletNode(this.#context, "alfred-voice-piece-player", options);
+    node.connect(this.#analyser);
+    node.port.onmessage = ({ data }) => this.#hear(data);
+    return (message, transfer) => node.port.postMessage(message, transfer);
   }
 
   /** How loud it is now, in dBFS. */
@@ -147,12 +160,12 @@ export class Speaker extends EventTarget {
    */
   play(speechId, samples) {
     if (speechId === this.#cutOff) return;
-    this.#node.port.postMessage({ kind: "piece", speechId, samples }, [samples.buffer]);
+    this.#post({ kind: "piece", speechId, samples }, [samples.buffer]);
   }
 
   /** Nothing more comes of this speech; what has come is played. */
   end(speechId) {
-    this.#node.port.postMessage({ kind: "end", speechId });
+    this.#post({ kind: "end", speechId }, []);
   }
 
   /**
@@ -160,7 +173,7 @@ export class Speaker extends EventTarget {
    * @returns {number} how much of the speech had been heard, in ms
    */
   silence() {
-    this.#node.port.postMessage({ kind: "silence" });
+    this.#post({ kind: "silence" }, []);
     const { speechId, playedMs } = this.#now;
     this.#now = { speechId: null, playedMs: 0 };
     if (speechId === null) return 0;

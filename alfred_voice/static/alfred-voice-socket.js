@@ -68,7 +68,7 @@ export class SocketLink {
 
   /** @param {object} message a control message */
   send(message) {
-    if (!this.#isOpen || this.#socket === null) {
+    if (!this.#canSend) {
       throw new AlfredVoiceError("not_connected", `${message.type} needs a connection, and there is none now`);
     }
     this.#socket.send(JSON.stringify(message));
@@ -204,6 +204,11 @@ export class SocketLink {
     this.#socket.send(JSON.stringify(this.#opening()));
   }
 
+  /** Whether the session is there, and the connection is not on its way out. */
+  get #canSend() {
+    return this.#isOpen && this.#socket?.readyState === WebSocket.OPEN;
+  }
+
   #settle() {
     this.#isOpen = true;
     this.#sink.state("open");
@@ -212,13 +217,13 @@ export class SocketLink {
 
   /** Hand on as much audio as the browser's queue should hold. */
   #pump() {
-    while (this.#isOpen && this.#socket.bufferedAmount < SOCKET_BYTES) {
+    while (this.#canSend && this.#socket.bufferedAmount < SOCKET_BYTES) {
       const bytes = this.#tape.next();
       if (bytes === null) break;
       this.#socket.send(bytes);
     }
     if (this.#session?.token === null) this.#tape.acknowledge(this.#tape.sent); // nobody would ask for it again
-    if (!this.#isOpen || !this.#tape.waiting || this.#pumping !== null) return;
+    if (!this.#canSend || !this.#tape.waiting || this.#pumping !== null) return;
     this.#pumping = setTimeout(() => {
       this.#pumping = null;
       this.#pump();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -76,6 +77,17 @@ async def test_an_address_that_is_not_secure(open_page: OpenPage, start_daemon: 
         page = await open_page(at=daemon, host="voice.example")
         await press_talk(page)
         await expect_notice(page, "insecure_context", "not secure", "https", "localhost")
+
+        # Without a microphone there is still a voice, which can be told to be quiet.
+        await page.get_by_label("A sentence for Alfred to say").fill("Good morning. Tea is served.")
+        await page.get_by_role("button", name="Speak", exact=True).click()
+        note = page.locator("#transcript .said .note")
+        await expect(note.first).to_have_text(re.compile(r"^[1-9]\.\d s$"))
+        await page.get_by_label("A sentence for Alfred to say").fill("One two three four five. " * 9)
+        await page.get_by_role("button", name="Speak", exact=True).click()
+        await expect(page.locator("#phase")).to_have_text("Alfred speaks")
+        await page.get_by_role("button", name="Be quiet").click()
+        await expect(note.last).to_have_text("stopped")
 
 
 async def test_a_daemon_that_has_gone(open_page: OpenPage, start_daemon: StartDaemon, watch: Any) -> None:

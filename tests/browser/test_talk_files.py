@@ -99,8 +99,9 @@ async def test_a_recording_is_transcribed_and_can_be_taken_along(
 
 
 async def test_progress_is_shown_and_the_work_can_be_cancelled(
-    open_page: OpenPage, two_cities: Int16, tmp_path: Path
+    open_page: OpenPage, two_cities: Int16, tmp_path: Path, watch: Any
 ) -> None:
+    watch.expect("503.*/transcribe")
     page = await open_page()
     path = write_wav(tmp_path / "long.wav", np.tile(two_cities, 20))
     await page.locator("#file").set_input_files(path)
@@ -111,9 +112,13 @@ async def test_progress_is_shown_and_the_work_can_be_cancelled(
     await page.get_by_role("button", name="Cancel").click()
     await expect(page.locator("#work")).to_be_hidden()
     await expect(page.get_by_role("alert")).to_be_hidden()
-    # The daemon has let go of it: the next one is taken.
-    await asyncio.sleep(1)
-    await upload(page, write_wav(tmp_path / "short.wav", two_cities[: 5 * 16_000]))
+    # The daemon lets go of it, as soon as it notices: then the next one is taken.
+    short = write_wav(tmp_path / "short.wav", two_cities[: 5 * 16_000])
+    done = page.locator("#transcript .heading", has_text="short.wav: done")
+    async with asyncio.timeout(60):
+        while not await done.count():
+            await page.locator("#file").set_input_files(short)
+            await expect(page.locator("#work")).to_be_hidden()
 
 
 async def test_what_is_no_recording_is_told(open_page: OpenPage, tmp_path: Path, watch: Any) -> None:
