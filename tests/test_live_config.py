@@ -289,7 +289,7 @@ async def test_what_has_changed_in_the_files_is_applied_and_the_rest_is_said_to_
     live: LiveConfig, daemon: NotingDaemon, files: Files, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    files.sets = ["vad.threshold=0.45", "server.port=9000", "vad.engine=scripted"]
+    files.sets = ["vad.threshold=0.45", "server.port=9000", "vad.engine=scripted", "tts.engine=scripted"]
 
     await live.reload()
 
