@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from alfred_voice import __version__
 from alfred_voice.clock import Clock, SystemClock
-from alfred_voice.config import DEFAULT_ORIGIN, Config, Loaded, reference
+from alfred_voice.config import DEFAULT_ORIGIN, Config, Loaded, reference, report
 from alfred_voice.errors import ConfigError, ModelError
 from alfred_voice.log import unwritten
 from alfred_voice.models.engine import STT_LANE_PREFIX, Engines, TtsEngine, TurnEngine, VadEngine
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 E = TypeVar("E")
 
 EXIT_OK, EXIT_FAILED = 0, 1
+_ENGINES = {"vad": ("silero", "scripted"), "turn": ("smart_turn", "scripted"), "tts": ("espeak", "scripted")}
+"""Those that there are; of recognisers :mod:`alfred_voice.recognisers` knows."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RELOAD_SIGNALS = () if sys.platform == "win32" else (signal.SIGHUP,)
 
@@ -140,6 +142,25 @@ def build_tts(config: Config) -> TtsEngine:
     return chosen("tts.engine", config.tts.engine, {"espeak": espeak, "scripted": scripted})
 
 
+def check_engines(config: Config) -> None:
+    """What can be told of the engines by their names.
+
+    Raises:
+        ConfigError: naming every engine that does not exist, or settings of one that do not go together.
+    """
+    problems = [
+        f"{lane}.engine: expected one of {', '.join(names)}, got {name!r}"
+        for lane, names in _ENGINES.items()
+        if (name := getattr(config, lane).engine) not in names
+    ]
+    try:
+        check_stt(config)
+    except ConfigError as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigError(report(problems))
+
+
 def build_engines(config: Config, store: Store) -> Engines:
     """All engines, loaded side by side.
 
@@ -149,7 +170,7 @@ def build_engines(config: Config, store: Store) -> Engines:
     """
     from alfred_voice.pipeline.priority import give_way
 
-    check_stt(config)
+    check_engines(config)
     if reason := device_warning(config):
         log.warning("device_missing", extra={"setting": "whisper.device", "reason": reason})
     # The threads that an engine makes for itself are like the one that builds it.
@@ -276,6 +297,7 @@ class RunningDaemon:
         self._store = store
         self._set_log_level = set_log_level
         self.check_voice = coordinator.check_voice
+        self.language_warning = coordinator.language_warning
         self.replace_engine = coordinator.replace_engine
 
     @property

@@ -20,7 +20,7 @@ from alfred_voice.live_keys import Reach, reach_of
 from alfred_voice.models.engine import STT_LANE_PREFIX
 from alfred_voice.pipeline.engine_call import close_aside
 from alfred_voice.pipeline.swap import load_aside
-from alfred_voice.recognisers import WHISPER, check_stt
+from alfred_voice.recognisers import SCRIPTED, WHISPER, check_stt
 
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,10 @@ class Daemon(Protocol):
 
     def check_voice(self, voice: str, speed: float) -> None:
         """Raise :exc:`SpeechError` when this voice or speed cannot be had."""
+        ...
+
+    def language_warning(self, language: str) -> str:
+        """What becomes of a ``stt.language`` that the recogniser does not know; empty where it does."""
         ...
 
     def check_recording(self, tree: Config) -> None:
@@ -147,6 +151,9 @@ class LiveConfig:
             values = {path: wanted.value(path) for path in differing}
             self._begin_swap(lanes, wanted.config, Wish(values, dict.fromkeys(values, ORIGIN)))
             return {**answer, "state": "loading", "lanes": list(lanes)}
+        language = wanted.config.stt.language
+        if "stt.language" in differing and (warning := self._daemon.language_warning(language)):
+            answer["warnings"] = [f"stt.language: {warning}"]
         self._settle(wanted)
         return {**answer, "state": "done"}
 
@@ -192,6 +199,7 @@ class LiveConfig:
         """What one key alone cannot tell; returns the lanes that need another engine."""
         tree = wanted.config
         check_stt(tree)
+        self._check_scripted(tree, differing)
         try:
             self._daemon.check_voice(tree.tts.voice, tree.tts.speed)
         except SpeechError as error:
@@ -204,6 +212,15 @@ class LiveConfig:
         if lanes and not self._daemon.is_ready:
             raise StillLoading("the models are being loaded", retry_after_s=2)
         return lanes
+
+    def _check_scripted(self, tree: Config, differing: Sequence[str]) -> None:
+        """What stands in for an engine in tests must not come into a daemon by a slip."""
+        engines = ("vad.engine", "stt.engine", "turn.engine", "tts.engine")
+        if any(self._loaded.value(path) == SCRIPTED for path in engines):
+            return
+        wanted = Loaded(tree, {})
+        if meant := [path for path in engines if path in differing and wanted.value(path) == SCRIPTED]:
+            raise ConfigError(f"{', '.join(meant)}: {SCRIPTED} is for tests; only a daemon started with it takes it")
 
     def _settle(self, wanted: Loaded) -> None:
         """Let it hold, and note what has changed."""

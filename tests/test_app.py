@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from alfred_voice import app, config
+from alfred_voice import app, cli, config
 from alfred_voice.clock import SystemClock
 from alfred_voice.config import Config
 from alfred_voice.errors import ConfigError, ModelMissing
@@ -225,3 +225,16 @@ def test_the_log_goes_to_the_named_file_as_well(tmp_path: Path, daemons: list[Da
     logged = (tmp_path / "logs" / "daemon.log").read_text()
     assert "ready" in logged
     assert "stopped" in logged
+
+
+def test_all_engines_that_do_not_exist_are_named_at_once_before_anything_is_loaded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_hold_hangups", lambda: None)  # this process is the tests'
+    sets = ["vad.engine=foo", "stt.engine=bar", "turn.engine=baz"]
+    words = [word for setting in sets for word in ("--set", setting)]
+    for command in (["serve"], ["config", "show"]):
+        assert cli.main([*command, *words]) == 2
+        shown = capsys.readouterr().err
+        assert "3 settings are wrong" in shown
+        assert all(f"{setting.partition('=')[0]}: expected one of" in shown for setting in sets)

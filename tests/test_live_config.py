@@ -38,6 +38,9 @@ class NotingDaemon:
         if voice == "nonesuch":
             raise UnknownVoice("no voice of that name")
 
+    def language_warning(self, language: str) -> str:
+        return "heard as en" if language == "de" else ""
+
     def check_recording(self, tree: Config) -> None:
         if tree.recording.folder == "/nowhere":
             raise ConfigError("recording.folder: /nowhere cannot be used")
@@ -70,7 +73,8 @@ class Files:
     """What stands in the files."""
 
     def __init__(self) -> None:
-        self.sets: list[str] = ["vad.threshold=0.4"]
+        # A daemon of a test: one that was started without engines for tests takes none.
+        self.sets: list[str] = ["vad.threshold=0.4", "tts.engine=scripted"]
 
     def read(self) -> Loaded:
         return config.load(sets=self.sets)
@@ -285,7 +289,7 @@ async def test_what_has_changed_in_the_files_is_applied_and_the_rest_is_said_to_
     live: LiveConfig, daemon: NotingDaemon, files: Files, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    files.sets = ["vad.threshold=0.45", "server.port=9000", "vad.engine=scripted"]
+    files.sets = ["vad.threshold=0.45", "server.port=9000", "vad.engine=scripted", "tts.engine=scripted"]
 
     await live.reload()
 
@@ -334,4 +338,19 @@ async def test_recording_is_not_begun_where_it_cannot_work(daemon: NotingDaemon,
     with pytest.raises(ConfigError, match="/nowhere"):
         live.change({"recording.enabled": True})
     assert key(live, "recording.enabled") == (False, "default")
+    assert not daemon.applied
+
+
+async def test_a_language_that_the_recogniser_does_not_know_is_set_with_a_warning(live: LiveConfig) -> None:
+    assert live.change({"stt.language": "de"})["warnings"] == ["stt.language: heard as en"]
+    assert "warnings" not in live.change({"stt.language": "en"})
+
+
+async def test_an_engine_for_tests_is_not_set_in_a_daemon_that_was_started_without(
+    daemon: NotingDaemon, files: Files
+) -> None:
+    files.sets = []
+    live = LiveConfig(files.read(), files.read, daemon, ManualClock())
+    with pytest.raises(ConfigError, match=r"turn\.engine: scripted is for tests"):
+        live.change({"turn.engine": "scripted"})
     assert not daemon.applied

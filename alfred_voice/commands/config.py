@@ -55,6 +55,9 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "show" and args.daemon is not None:
         text = show_daemon(args)
     elif args.action == "show":
+        from alfred_voice.app import check_engines  # loads NumPy, which the other actions can do without
+
+        check_engines(args.loaded.config)
         text = show_json(args.loaded, args.changed) if args.json else show_yaml(args.loaded, args.changed)
     elif args.action == "presets":
         text = "\n".join(f"{name:<16} {line}" for name, line in presets().items())

@@ -42,11 +42,13 @@ def set_daemon(args: argparse.Namespace) -> str:
         async with Settings.connect(args.daemon, key_of(args)) as settings:
             return await settings.change(changes)
 
-    changed = _asked(args, change())["changes"]
+    answer = _asked(args, change())
+    changed = answer["changes"]
     lines = [
         f"{path}: {as_yaml(news['from'])} -> {as_yaml(news['to'])} ({news['applies_to']})"
         for path, news in changed.items()
     ]
+    lines += [f"warning: {warning}" for warning in answer.get("warnings", [])]
     return "\n".join(lines or ["nothing has changed: these were the values already"])
 
 

@@ -37,6 +37,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run it; 0 after a clean shutdown, 1 when it could not start."""
     loaded = _overridden(args.loaded, args)
+    app.check_engines(loaded.config)
     running = configure(loaded.config.log, stream=sys.stderr)
     try:
         sources = app.Sources(loaded, lambda: _overridden(_read_again(args), args), running.set_level)

@@ -105,6 +105,7 @@ class Coordinator:
             raise
         if self.phase is Phase.LOADING:
             self.phase = Phase.READY
+        self._warn_of_language()
         memory_mb, limit_mb = round(self._upkeep.figures().memory_mb), self.options.memory.limit_mb
         log.info("ready", extra={"engines": engines.names, "memory_mb": memory_mb})
         if memory_mb > self.options.memory.gc_trigger_mb:
@@ -162,13 +163,26 @@ class Coordinator:
 
     def reconfigure(self, options: CoordinatorOptions) -> None:
         """Go by other limits from now on, and open sessions with other settings; open ones keep theirs."""
-        self.options = options
+        before, self.options = self.options.session.stt.language, options
+        if options.session.stt.language != before:
+            self._warn_of_language()
         self.roster.reconfigure(options.sessions)
         self._upkeep.reconfigure(options)
         if self._dispatch is not None:
             self._dispatch.reconfigure(options.pipeline)
         if self._synthesiser is not None:
             self._synthesiser.reconfigure(options.tts, options.pipeline.engine_timeout_s)
+
+    def language_warning(self, language: str) -> str:
+        """What becomes of a ``stt.language`` that the recogniser does not know; empty where it does or may."""
+        if self._dispatch is None:
+            return ""
+        roll = self._dispatch.roll
+        return unknown_language(language, roll.languages_of(None), roll.stt)
+
+    def _warn_of_language(self) -> None:
+        if reason := self.language_warning(self.options.session.stt.language):
+            log.warning("language_unknown", extra={"setting": "stt.language", "reason": reason})
 
     @property
     def is_ready(self) -> bool:

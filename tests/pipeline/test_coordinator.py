@@ -561,3 +561,25 @@ async def test_models_that_leave_no_room_below_the_limit_are_told_of_at_the_star
     (warning,) = [record for record in caplog.records if record.message == "memory_tight"]
     assert warning.__dict__["limit_mb"] == 2
     assert "memory.limit_mb" in warning.__dict__["advice"]
+
+
+async def test_a_language_that_the_recogniser_does_not_know_is_told_at_the_start_and_when_it_is_set(
+    make_house: Callable[..., Awaitable[Any]], options: CoordinatorOptions, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    def told() -> list[str]:
+        return [vars(record)["reason"] for record in caplog.records if record.message == "language_unknown"]
+
+    def in_language(language: str) -> CoordinatorOptions:
+        stt = replace(options.session.stt, language=language)
+        return replace(options, session=replace(options.session, stt=stt))
+
+    monkeypatch.setattr(ScriptedStt, "languages", frozenset({"en"}), raising=False)
+    house = await make_house(in_language("de"))
+    assert len(told()) == 1
+    assert "heard as that, not as de" in told()[0]
+    house.coordinator.reconfigure(in_language("de"))
+    house.coordinator.reconfigure(in_language("en"))
+    assert len(told()) == 1
+    house.coordinator.reconfigure(in_language("xx"))
+    assert "not as xx" in told()[-1]
