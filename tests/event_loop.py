@@ -24,7 +24,7 @@ class TidyLoop(asyncio.SelectorEventLoop):
             for transport in list(self._transports.values()):  # type: ignore[attr-defined]
                 if transport.is_closing():
                     transport.abort()
-            # What that leads to comes in the loop's next turns. (Not by asyncio's sleep, which tests may have replaced.)
+            # What that leads to comes in the loop's next turns; asyncio's sleep a test may have replaced.
             for _ in range(3):
                 self.call_soon(self.stop)
                 self.run_forever()
