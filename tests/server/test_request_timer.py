@@ -12,7 +12,9 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from alfred_voice.server.key_source import KeySource
 from alfred_voice.server.request_timer import close_code_of, method_of
+from alfred_voice.server.security import Security
 
 
 Read = Callable[[ClientWebSocketResponse], Awaitable[list[dict[str, Any]]]]
@@ -113,8 +115,10 @@ async def test_requests_are_timed_by_the_routes_template(door: Any) -> None:
     assert count("/livez", "200") == 1
 
 
-async def test_a_redirection_is_timed_too(door: Any) -> None:
-    await (await door.client.get("/", allow_redirects=False)).read()
+async def test_a_redirection_is_timed_too(make_door: Any) -> None:
+    key = "a-key-with-enough-letters"
+    door = await make_door(security=Security(keys=KeySource(None, {"ALFRED_API_KEYS": f"me:{key}"})))
+    await (await door.client.get(f"/?token={key}", allow_redirects=False)).read()
     labels = {"method": "GET", "route": "/", "code": "303"}
     assert door.coordinator.metrics.registry.get_sample_value("http_request_duration_seconds_count", labels) == 1
 
