@@ -238,3 +238,21 @@ def test_all_engines_that_do_not_exist_are_named_at_once_before_anything_is_load
         shown = capsys.readouterr().err
         assert "3 settings are wrong" in shown
         assert all(f"{setting.partition('=')[0]}: expected one of" in shown for setting in sets)
+
+
+def test_an_empty_address_to_listen_on_is_told_as_that(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "_hold_hangups", lambda: None)
+    assert cli.main(["serve", "--host", ""]) == 2
+    assert capsys.readouterr().err == "error: --host: expected an address, not empty, such as 127.0.0.1\n"
+
+
+def test_a_daemon_that_listens_everywhere_says_so(tmp_path: Path, daemons: list[Daemon]) -> None:
+    daemon = Daemon(tmp_path, "--host", "0.0.0.0", "--insecure")  # noqa: S104
+    daemons.append(daemon)
+    daemon.wait_ready()
+    deadline = time.monotonic() + 10
+    while "and at all other addresses of this machine; watch it at http://127.0.0.1:" not in daemon.output.read_text():
+        assert time.monotonic() < deadline, daemon.output.read_text()
+        time.sleep(0.02)

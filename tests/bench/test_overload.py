@@ -148,3 +148,12 @@ def test_a_small_overload_of_a_real_daemon(
     assert account["clients that came"] == account["let in"] == 4
     assert account["frames not accounted for"] == account["finals lost"] == account["sessions without an end"] == 0
     assert account["frames sent"] > 300
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "nan"])
+def test_a_load_lasts_for_some_time(seconds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    overload.add_arguments(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--seconds", seconds])
+    assert "expected a number above 0" in capsys.readouterr().err
