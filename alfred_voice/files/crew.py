@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -45,8 +45,12 @@ class Crew:
             self._free.put(engine)
         self._pool = ThreadPoolExecutor(self.size, thread_name_prefix="recogniser") if self.size > 1 else None
 
-    def submit(self, clips: Sequence[Clip]) -> Future[Answer]:
-        """Have a batch recognised; the answer has one transcript for each clip, in their order."""
+    def submit(self, clips: Iterable[Clip]) -> Future[Answer]:
+        """Have a batch recognised; the answer has one transcript for each clip, in their order.
+
+        ``clips`` is gone over when the batch's turn has come, once, in the worker's thread: what is made there and then
+        takes no memory while it waits.
+        """
         if self._pool is not None:
             return self._pool.submit(self._work, clips)
         answered: Future[Answer] = Future()
@@ -67,11 +71,11 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _work(self, clips: Sequence[Clip]) -> Answer:
+    def _work(self, clips: Iterable[Clip]) -> Answer:
         engine = self._free.get()
         begun = self._clock.now()
         try:
-            transcripts = engine.transcribe(clips)
+            transcripts = engine.transcribe(list(clips))
         finally:
             self._free.put(engine)
         return Answer(transcripts, self._clock.now() - begun)

@@ -288,7 +288,7 @@ class Pass:
         answers: dict[int, tuple[Future[Answer], int]] = {}
         batches = plan_round(gathered, self._of.crew.size, self._of.max_batch)
         for batch in batches:
-            answer = self._of.crew.submit([self._clip(gathered[at]) for at in batch])
+            answer = self._of.crew.submit(self._clip(gathered[at]) for at in batch)
             answers.update((at, (answer, place)) for place, at in enumerate(batch))
         return _Round(gathered, answers)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -85,6 +85,30 @@ def test_the_time_that_an_engine_took_is_told() -> None:
             return super().transcribe(clips)
 
     assert Crew([Slow()], clock).submit([CLIP]).result().seconds == 2.5
+
+
+def test_clips_are_made_when_their_turn_has_come() -> None:
+    begun, go, made = threading.Event(), threading.Event(), threading.Event()
+
+    class Held(Strict):
+        def transcribe(self, clips: Sequence[Clip]) -> list[Transcript]:
+            begun.set()
+            assert go.wait(10)
+            return super().transcribe(clips)
+
+    def clips() -> Iterator[Clip]:
+        made.set()
+        yield CLIP
+
+    with Crew([Held()] * 2) as crew:
+        held = [crew.submit([CLIP]) for _ in range(2)]
+        assert begun.wait(10)
+        waiting = crew.submit(clips())
+        assert not made.is_set()
+        go.set()
+        assert len(waiting.result(10).transcripts) == 1
+        assert made.is_set()
+        assert [len(one.result(10).transcripts) for one in held] == [1, 1]
 
 
 def test_a_crew_of_nobody_is_refused() -> None:
