@@ -21,6 +21,8 @@ CALENDAR = {
     ("server/webhook.py", "wall"),
     ("server/webhook.py", "fromtimestamp"),
     ("pipeline/otel.py", "wall"),
+    # When a figure of the monitor's history was taken.
+    ("pipeline/vitals.py", "wall"),
 }
 READERS = {"wall", "time_ns", "now", "utcnow", "today", "fromtimestamp", "localtime", "gmtime"}
 

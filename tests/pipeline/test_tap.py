@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alfred_voice.events import FrameProcessed, PipelineHealth, Pong
+from alfred_voice.events import FrameProcessed, PartialTranscription, PipelineHealth, Pong
 from alfred_voice.pipeline.tap import MOST_EVENTS, MOST_WINDOWS, Tap
 from alfred_voice.session.requests import DetectRequest
 
@@ -108,6 +108,7 @@ async def test_a_tap_changes_nothing_of_what_the_client_gets(
             stream.put(frame)
         stream.stop()
         events = (await heard(stream).to_the_end()).events
-        told.append([type(event) for event in events if not isinstance(event, PipelineHealth)])
+        # How many partials there is time for is nothing that a tap decides, and health comes by the clock.
+        told.append([type(event) for event in events if not isinstance(event, PartialTranscription | PipelineHealth)])
 
     assert told[0] == told[1]
