@@ -129,7 +129,7 @@ async def test_a_daemon_that_goes_in_the_middle_of_a_sentence(
         daemon.terminate()
         await expect_notice(page, "draining", "shutting down")
         # What had been said by then was finished and is not lost.
-        await expect(page.locator("#transcript .heard").first).to_contain_text("It was")
+        await expect(page.locator("#transcript .heard", has_text="It was").first).to_be_visible()
 
 
 async def test_a_daemon_that_has_no_room(open_page: OpenPage, start_daemon: StartDaemon, watch: Any) -> None:
@@ -217,7 +217,7 @@ async def test_another_daemon_in_the_place_of_the_one_before_goes_on_listening(
     async with wire_to(daemon.base) as wire:
         page = await open_page(port=wire.port, hearing=microphone(two_cities))
         await press_talk(page)
-        await expect(page.locator("#transcript .heard").first).to_contain_text("It was the")
+        await expect(page.locator("#transcript .heard", has_text="It was the").first).to_be_visible()
         with start_daemon() as other:
             wire._to = ("127.0.0.1", other.port)
             wire.cut()
