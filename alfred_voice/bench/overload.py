@@ -44,6 +44,7 @@ HEALTHY_WITHIN_S = 60.0
 AFTERWARDS_S = 15.0
 """How long memory is looked at when all is well again."""
 LAG_LIMIT_MS, HEALTHY_LIMIT_S, MEMORY_LIMIT = 100.0, 10.0, 10.0
+RUNGS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -243,4 +244,5 @@ def _checks(found: Overload) -> tuple[Check, ...]:
         Check("event loop's lag, p99", found.lag_p99_ms, LAG_LIMIT_MS, "ms"),
         Check("healthy after the last frame", found.healthy_after_s, HEALTHY_LIMIT_S, "s"),
         Check("growth of memory", growth, MEMORY_LIMIT, "%"),
+        Check("rungs seen", float(len([rung for rung in found.rungs if rung])), RUNGS, "", at_most=False),
     )

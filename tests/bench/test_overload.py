@@ -59,8 +59,9 @@ def test_rungs_are_told_with_the_moment_at_which_they_were_first_seen() -> None:
     assert found().peak_mb == 240.0
 
 
-def test_a_run_in_which_all_is_well_misses_nothing() -> None:
-    assert missed(found()) == []
+def test_a_run_in_which_all_is_well_misses_nothing_but_the_rungs_that_it_did_not_see() -> None:
+    assert missed(found()) == ["rungs seen"]
+    assert missed(found(polls=[(float(rung), rung, 1.0, 1.0, "healthy") for rung in range(6)])) == []
 
 
 @pytest.mark.parametrize(

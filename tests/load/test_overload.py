@@ -49,4 +49,5 @@ def test_finals_and_frames_are_all_there_and_all_is_well_again_afterwards(
     assert found["memory after"] <= 1.1 * found["memory before"]
     assert found["rungs"] == list(range(len(found["rungs"]))), "rungs are taken one after the other"
     if times == 5:
+        assert found["rungs"] == [0, 1, 2, 3, 4, 5], "every rung is seen, one after the other"
         assert found["refusals, 503"] > 0, "what cannot be served is refused"
