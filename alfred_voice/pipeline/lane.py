@@ -262,7 +262,8 @@ class Lane(Generic[R, A]):
         if self._tries or self._hangs:
             self._tries, self._hangs = {}, {}
         self._trial = None
-        self._batch = []
+        # Or the last batch of a busy hour would be kept, sessions and all, until somebody speaks again.
+        self._batch, self._asked = [], ()
         if self._successor is not None:
             self._succeed()
 
