@@ -35,9 +35,9 @@ from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
 from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.turn_trace import RemoteParent
 from alfred_voice.server.application import make_application
+from alfred_voice.server.guard.security import Security
 from alfred_voice.server.options import ServerOptions
-from alfred_voice.server.security import Security
-from alfred_voice.server.webrtc_options import WebRtcOptions
+from alfred_voice.server.webrtc.options import WebRtcOptions
 from alfred_voice.session.settings import SessionSettings
 
 
