@@ -117,10 +117,10 @@ class UploadSession:
             await asyncio.wait((collector,))
         if not collector.cancelled():
             collector.result()
-        self._keep(self.stream.take_now())
+        self._keep(self.stream.outbox.take_now())
 
     async def _collect(self) -> None:
-        while items := await self.stream.take():
+        while items := await self.stream.outbox.take():
             self._keep(items)
 
     def _keep(self, items: list[Numbered | SpeechAudio]) -> None:

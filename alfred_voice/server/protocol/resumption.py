@@ -101,7 +101,7 @@ class Resumption:
         is_right = link is not None and link.digest is not None and hmac.compare_digest(link.digest, _digest(token))
         if link is None or not is_right or link.owner.key != owner.key:
             raise ResumeRefused("expected the name and the token of a session that can be resumed; open a new one")
-        link.stream.told_after(last_seq)
+        link.stream.outbox.told_after(last_seq)
         return link
 
     async def attach(self, link: Link, let_go: Callable[[], None]) -> None:
@@ -134,7 +134,7 @@ class Resumption:
         Raises:
             ResumeRefused: not all of it is kept any more.
         """
-        missed = link.stream.told_after(last_seq)
+        missed = link.stream.outbox.told_after(last_seq)
         link.stream.tell(SessionResumed(link.stream.audio_bytes))
         _log.info("session_resumed", extra={"session": link.stream.session_id, "missed": len(missed)})
         return missed

@@ -272,7 +272,7 @@ class Peer:
             # Until then it waits in the session's outbox, which is bounded.
             await self._channel.opened()
         try:
-            while items := await self.stream.take():
+            while items := await self.stream.outbox.take():
                 for numbered in [self._silenced(item) for item in items]:
                     if numbered is not None:
                         await self._channel.send(wire.encode(numbered, self.stream.session_id, Mode.JSON).decode())

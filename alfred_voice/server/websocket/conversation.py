@@ -103,7 +103,7 @@ class _Writer:
     async def run(self) -> Closing | None:
         """To the session's last event; how to close, or None when the client has gone."""
         try:
-            while items := await self._stream.take():
+            while items := await self._stream.outbox.take():
                 for item in items:
                     await self._send(item)
         except SlowReader:

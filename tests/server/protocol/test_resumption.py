@@ -197,7 +197,7 @@ async def test_events_beyond_those_that_are_kept_are_gone(make_door: Any, eventu
     await eventually(lambda: state_of(door) == "detached")
     refused = await resumed(door, started["resume"]["token"], 2)
     assert "what came behind it is gone" in (await until(refused, "error"))[-1]["message"]
-    seq = door.coordinator.roster.get("call")._outbox._seq - 1
+    seq = door.coordinator.roster.get("call").outbox._seq - 1
     again = await resumed(door, started["resume"]["token"], seq - 10)
     assert len(await until(again, "sessionResumed")) == 11
 
