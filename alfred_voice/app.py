@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from alfred_voice.pipeline.coordinator import Coordinator
     from alfred_voice.pipeline.options import CoordinatorOptions
     from alfred_voice.pipeline.otel import OtelTracing
-    from alfred_voice.server.recordings import RecordingWorker
-    from alfred_voice.server.security import Security
+    from alfred_voice.server.guard.security import Security
+    from alfred_voice.server.http.recordings import RecordingWorker
 
 log = logging.getLogger(__name__)
 
@@ -265,7 +265,7 @@ def serve(
     # The pipeline and the door take a third of a second to import: commands that only want an engine do without.
     from alfred_voice.pipeline.memory import Memory
     from alfred_voice.pipeline.recording_folder import RecordingFolder
-    from alfred_voice.server.security import open_security
+    from alfred_voice.server.guard.security import open_security
 
     security = open_security(config.server, config.security, os.environ)
     if config.recording.enabled:
@@ -382,7 +382,7 @@ def _recording_worker(config: Config) -> RecordingWorker:
     """A process for each recording, with the daemon's own settings."""
     import msgspec
 
-    from alfred_voice.server.recordings import RecordingWorker
+    from alfred_voice.server.http.recordings import RecordingWorker
 
     command = (sys.executable, "-m", "alfred_voice.commands.transcribe_worker")
     return RecordingWorker(command, msgspec.to_builtins(config))

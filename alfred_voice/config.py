@@ -35,9 +35,9 @@ from alfred_voice.pipeline.options import (
     TtsOptions,
 )
 from alfred_voice.pipeline.tracing_options import TracingOptions
+from alfred_voice.server.guard.options import SecurityOptions
 from alfred_voice.server.options import ServerOptions
-from alfred_voice.server.security_options import SecurityOptions
-from alfred_voice.server.webrtc_options import WebRtcOptions
+from alfred_voice.server.webrtc.options import WebRtcOptions
 from alfred_voice.session.options import InterruptionOptions, SttOptions, TurnOptions, VadOptions
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from alfred_voice.errors import ConfigError
-from alfred_voice.server.keyring import MOST, entry_of, is_key_name, new_key
+from alfred_voice.server.guard.keyring import MOST, entry_of, is_key_name, new_key
 
 
 if TYPE_CHECKING:

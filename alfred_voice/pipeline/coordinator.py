@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from alfred_voice import __version__
+from alfred_voice.audio.pcm import FRAME_MS
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, DaemonFailed, Draining, InvalidSettings, Overloaded, StillLoading
 from alfred_voice.events import Event, ResumeOffer, SessionStarted, WarningRaised
@@ -28,7 +29,8 @@ from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.recorder import Recorder, Tape
 from alfred_voice.pipeline.recording_folder import AUDIO
 from alfred_voice.pipeline.roster import Roster
-from alfred_voice.pipeline.stream import FRAME_MS, Stream, StreamParts
+from alfred_voice.pipeline.stream import Stream
+from alfred_voice.pipeline.stream_parts import StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
 from alfred_voice.pipeline.turn_trace import RemoteParent, Span, TurnTrace
 from alfred_voice.pipeline.upkeep import Upkeep

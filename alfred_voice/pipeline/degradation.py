@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from alfred_voice.audio.pcm import FRAME_MS
 from alfred_voice.events import BackpressureRecovered, BackpressureTriggered
 from alfred_voice.pipeline.backpressure import Ladder, LoadParts, Rung
 from alfred_voice.pipeline.dispatch import Dispatch
@@ -11,7 +12,7 @@ from alfred_voice.pipeline.measures import MEASURES, Measures
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import BackpressureOptions, CoordinatorOptions, PipelineOptions
 from alfred_voice.pipeline.partial_pace import PartialPace
-from alfred_voice.pipeline.stream import FRAME_MS, Stream
+from alfred_voice.pipeline.stream import Stream
 
 
 log = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import asdict, dataclass
 
+from alfred_voice.audio.pcm import FRAME_MS
 from alfred_voice.clock import Clock
 from alfred_voice.pipeline.backpressure import LoadParts
 from alfred_voice.pipeline.demand import Demand
@@ -12,7 +13,7 @@ from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.memory import Memory
 from alfred_voice.pipeline.metrics import Metrics, quantile
 from alfred_voice.pipeline.options import CoordinatorOptions
-from alfred_voice.pipeline.stream import FRAME_MS, Stream
+from alfred_voice.pipeline.stream import Stream
 
 
 FRAME_TARGETS = 4

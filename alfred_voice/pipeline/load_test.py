@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from alfred_voice.audio.framer import Framer
-from alfred_voice.audio.pcm import FRAME_SAMPLES, SAMPLE_RATE, Int16
+from alfred_voice.audio.pcm import FRAME_MS, FRAME_SAMPLES, SAMPLE_RATE, Int16
 from alfred_voice.audio.resample import Resampler
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, LoadTestRunning, Overloaded
@@ -26,7 +26,7 @@ from alfred_voice.events import FinalTranscription
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.outbox import Numbered, SlowReader
 from alfred_voice.pipeline.owner import NOBODY, Owner
-from alfred_voice.pipeline.stream import FRAME_MS, Stream
+from alfred_voice.pipeline.stream import Stream
 from alfred_voice.session.settings import SessionSettings
 
 
@@ -283,7 +283,7 @@ class _Client:
     def read(self) -> int:
         """Take what has been told; the number of finals with words so far."""
         try:
-            for item in self._stream.take_now():
+            for item in self._stream.outbox.take_now():
                 event = item.event if isinstance(item, Numbered) else None
                 self.finals += isinstance(event, FinalTranscription) and bool(event.text)
         except SlowReader:

@@ -8,34 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from alfred_voice.clock import Clock
+from alfred_voice.audio.pcm import FRAME_MS
 from alfred_voice.errors import AlfredVoiceError, RowFailure, SessionEnded
-from alfred_voice.events import EndReason, ErrorRaised, Event, Pong, SessionFinished, WarningRaised
+from alfred_voice.events import EndReason, ErrorRaised, Event, Pong, WarningRaised
 from alfred_voice.models.engine import Int16
 from alfred_voice.pipeline import shedding
 from alfred_voice.pipeline.account import Account
 from alfred_voice.pipeline.allowance import Allowance
+from alfred_voice.pipeline.feeding import Feeding
 from alfred_voice.pipeline.inbox import Arrived, FlushMark, Inbox, StopMark
-from alfred_voice.pipeline.metrics import Metrics
-from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
+from alfred_voice.pipeline.stream_parts import StreamParts
 from alfred_voice.pipeline.stream_status import describe
 from alfred_voice.pipeline.tap import Tap
-from alfred_voice.pipeline.voice import Voice
+from alfred_voice.pipeline.teller import Teller
 from alfred_voice.results import Transcript, TurnJudgement
-from alfred_voice.session.listener import ANSWER_PATIENCE_S
-from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest, Urgency
-from alfred_voice.session.session import Session
+from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest
 from alfred_voice.session.settings import SessionSettings
 
 
-FRAME_MS = 20
 SPEAKING_WITHIN_S = 0.1
 """A session that sent audio within this time is one that a batch may wait for."""
-BEHIND_FRAMES = 50
-"""With more than this waiting (1 s) a session is behind: it sends faster than real time, or the daemon is late."""
 MAKE_ROOM_FRAMES = 50
 """So much of the oldest audio goes at a time (1 s) when a client that does not wait has too much of it waiting."""
 
@@ -43,31 +37,13 @@ RATE_LIMIT_NAP_S = 0.1
 """How long a client that sends too fast waits before it is looked at again."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StreamParts:
-    """What a stream is made of."""
-
-    session: Session
-    outbox: Outbox
-    voice: Callable[[Callable[[Event], None]], Voice]
-    """Makes the session's voice, given where its events go."""
-    clock: Clock
-    metrics: Metrics
-    wake: Callable[[Stream], None]
-    """Asks for :meth:`Stream.advance` to be called soon."""
-    transport: str
-    queue_frames: int
-    trace: Callable[[Event], None] | None = None
-    """Is told of every event, where turns are traced."""
-
-
 class Stream:
     """One session, from its opening to the moment when all its events have been taken."""
 
     __slots__ = (
-        "_account", "_allowance", "_changed", "_clock", "_decisions", "_fault", "_inbox", "_now", "_outbox", "_trace",
-        "_voice", "_waiters", "_wake", "audio_bytes", "detached_at", "end_reason", "last_active", "last_audio",
-        "more_status", "opened_at", "row", "session", "session_id", "settings", "stopped_at", "tap", "transport",
+        "_account", "_allowance", "_changed", "_clock", "_fault", "_feeding", "_inbox", "_now", "_teller", "_voice",
+        "_waiters", "_wake", "audio_bytes", "detached_at", "last_active", "last_audio", "more_status", "opened_at",
+        "outbox", "row", "session", "session_id", "settings", "stopped_at", "tap", "transport",
     )  # fmt: skip
 
     def __init__(self, parts: StreamParts) -> None:
@@ -82,9 +58,8 @@ class Stream:
         self._clock = parts.clock
         self._now = parts.clock.now
         self._wake = parts.wake
-        self._trace = parts.trace
         self._inbox = Inbox(parts.queue_frames)
-        self._decisions: dict[tuple[type, int], TranscribeRequest | JudgeRequest] = {}
+        self._feeding = Feeding(parts.session, self._inbox)
         self._changed = asyncio.Event()
         self._waiters = 0
         self._allowance: Allowance | None = None
@@ -96,14 +71,14 @@ class Stream:
         """Since when its connection has been lost; None while it has one."""
         self.more_status: Callable[[], dict[str, Any]] | None = None
         """Adds to the status what is known of the connection; kept by the server."""
-        self._outbox = parts.outbox
+        self.outbox = parts.outbox
+        """What its client is to be told, taken by the server."""
         self._account = Account(parts.metrics)
+        self._teller = Teller(parts.session, self._account, parts.outbox, self._changed, parts.trace)
         self._voice = parts.voice(self._tell_of_speech)
         self._fault: Exception | None = None
         self.stopped_at: float | None = None
         """When the session was told to stop; None while it is open."""
-        self.end_reason: str | None = None
-        """What ended the session, ``gone`` when the client left without a word."""
 
     # From the server
 
@@ -229,26 +204,6 @@ class Stream:
         """Wait until ``sessionEnded`` is there to be taken."""
         await self._until(lambda: self.ended)
 
-    async def take(self) -> list[Numbered | SpeechAudio]:
-        """Take all there is, waiting for at least one item; empty when the session is over and all was taken.
-
-        Raises:
-            SlowReader: too much was left unread.
-        """
-        return await self._outbox.take()
-
-    def take_now(self) -> list[Numbered | SpeechAudio]:
-        """Take all there is, without waiting."""
-        return self._outbox.take_now()
-
-    def told_after(self, seq: int) -> list[Numbered]:
-        """What has been taken behind the event of that number.
-
-        Raises:
-            ResumeRefused: not all of it is kept.
-        """
-        return self._outbox.told_after(seq)
-
     def detach(self) -> None:
         """The connection is lost, and may come back: nobody hears the daemon's speech, and everything else waits."""
         self._voice.cancel()
@@ -262,21 +217,26 @@ class Stream:
 
     def abandon(self) -> None:
         """The client is gone: what waits is counted as dropped, and everything is freed."""
-        self._outbox.discard()
-        self.end_reason = self.end_reason or "gone"
+        self.outbox.discard()
+        self._teller.end_reason = self._teller.end_reason or "gone"
         self.end_now("error")
 
     def end_now(self, reason: EndReason) -> None:
         """End the session without waiting for anything; the client can still take what has been told."""
         self._lose_queue()
         self.session.end(reason, self._clock.now())
-        self._pass_on_events()
+        self._teller.pass_on(self.tap)
         self._wake(self)
 
     @property
     def ended(self) -> bool:
         """Whether ``sessionEnded`` has been told."""
         return self.session.is_over
+
+    @property
+    def end_reason(self) -> str | None:
+        """What ended the session, ``gone`` when the client left without a word; None while it is open."""
+        return self._teller.end_reason
 
     # From the pipeline
 
@@ -289,65 +249,13 @@ class Stream:
     def advance(self, now: float) -> list[Request]:
         """Give the session the frames it can use now; returns the questions that come of it."""
         if self.ended:
-            self._pass_on_events()
+            self._teller.pass_on(self.tap)
             return []
         if self._fault is not None:
             raise self._fault
-        if not self._inbox:
-            requests = self.session.take_requests(now)
-            if requests:
-                self._await_decisions(requests)
-            self._pass_on_events()
-            return requests
-        requests = []
-        while True:
-            self._give(now)
-            requests += self.session.take_requests(now)
-            self._await_decisions(requests)
-            # Unless something is out, whose answer brings us here again, what still waits would wait for ever.
-            if not self._inbox or self.ended or not self.session.is_settled or self._is_ahead(now):
-                break
-        if not self.ended:
-            # Its windows are on their way now, so that there is room for the next ones.
-            self._give(now)
-        self._pass_on_events()
+        requests = self._feeding.feed(now)
+        self._teller.pass_on(self.tap)
         return requests
-
-    def _give(self, now: float) -> None:
-        """Give the session frames until it has enough, or a mark.
-
-        A mark is given when all before it has been judged, and nothing behind it before it has been heeded.
-        """
-        session = self.session
-        while self._inbox and session.has_appetite and not self._is_ahead(now):
-            if self._inbox.next_is_mark and not session.is_settled:
-                return
-            match self._inbox.take():
-                case FlushMark():
-                    session.receive_flush()
-                    return
-                case StopMark(reason):
-                    session.receive_stop(reason, now)
-                    return
-                case Arrived(frame, at):
-                    session.receive_frame(frame, at)
-
-    def _is_ahead(self, now: float) -> bool:
-        """Whether the session is behind, and an answer is out that decides what its audio means.
-
-        It is given no more then. So whoever sends faster than real time waits for his own finals, has no more than one
-        of them before the engine, and delays nobody else. Who speaks in real time waits no longer than an engine takes
-        that is well: if answers take longer, it is the daemon that is late, and waiting would make it later.
-        """
-        if self._inbox.frames <= BEHIND_FRAMES or not self._decisions:
-            return False
-        newest = max(request.asked_at for request in self._decisions.values())
-        return now - newest < ANSWER_PATIENCE_S or self.session.is_ahead(now)
-
-    def _await_decisions(self, requests: list[Request]) -> None:
-        for request in requests:
-            if not isinstance(request, DetectRequest) and not _is_partial(request):
-                self._decisions[type(request), request.utterance] = request
 
     def receive_detection(self, request: DetectRequest, answer: list[float] | AlfredVoiceError, now: float) -> bool:
         """Give the session the detector's answer, or the error that stands for it; False when nothing comes of it."""
@@ -373,8 +281,7 @@ class Stream:
         now: float,
     ) -> None:
         """Give the session an engine's answer, or the error that stands for it."""
-        if self._decisions.get((type(request), request.utterance)) is request:
-            del self._decisions[type(request), request.utterance]
+        self._feeding.note_answer(request)
         if self.ended:
             return
         match request, answer:
@@ -392,19 +299,19 @@ class Stream:
 
     def _heed_interruption(self) -> None:
         if self.session.take_interruption():
-            self._pass_on_events()
+            self._teller.pass_on(self.tap)
             self._voice.cancel()
 
     def tell(self, event: Event) -> None:
         """Tell the client something that the session's logic does not know of."""
         self.session.tell(event)
-        self._pass_on_events()
+        self._teller.pass_on(self.tap)
 
     def fail(self, error: AlfredVoiceError) -> None:
         """End the session at once because of an error."""
         self._lose_queue()
         self.session.fail(error, self._clock.now())
-        self._pass_on_events()
+        self._teller.pass_on(self.tap)
         self._wake(self)
 
     def drop_quiet(self, keep: int, *, in_pauses: bool) -> None:
@@ -460,8 +367,8 @@ class Stream:
     def status(self) -> dict[str, Any]:
         """State, counters, ages and latencies, for people and tools."""
         return describe(self, self._account, self._clock.now()) | {
-            "events_waiting": len(self._outbox),
-            "events_superseded": self._outbox.superseded,
+            "events_waiting": len(self.outbox),
+            "events_superseded": self.outbox.superseded,
             **({} if self.more_status is None else self.more_status()),
         }
 
@@ -483,23 +390,6 @@ class Stream:
         self._voice.cancel()
         self.session.receive_loss(self._inbox.clear())
 
-    def _pass_on_events(self) -> None:
-        session = self.session
-        for event in session.take_events():
-            self._account.note(event)
-            if self._trace is not None:
-                self._trace(event)
-            if self.tap is not None:
-                self.tap.tell(event, session.stream_ms)
-            self._outbox.put(event)
-            if isinstance(event, SessionFinished):
-                self.end_reason = self.end_reason or event.reason
-        self._account.note_processed(session.frames_processed)
-        if self.ended:
-            self._outbox.close()
-            self._account.close(self.session.stats)
-        self._changed.set()
-
     async def _until(self, holds: Callable[[], bool]) -> None:
         self._waiters += 1
         try:
@@ -508,8 +398,3 @@ class Stream:
                 await self._changed.wait()
         finally:
             self._waiters -= 1
-
-
-def _is_partial(request: Request) -> bool:
-    """Whether its answer is only shown, and decides nothing."""
-    return isinstance(request, TranscribeRequest) and request.urgency is Urgency.PARTIAL

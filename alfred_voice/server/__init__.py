@@ -1,1 +1,1 @@
-"""The door: WebSocket, HTTP and the monitor."""
+"""The door: WebSocket, WebRTC, HTTP and the monitor, each a room of its own, behind one guard."""

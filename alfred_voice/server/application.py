@@ -12,29 +12,29 @@ from aiohttp import web
 from alfred_voice import __version__
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.load_test import LoadTest
-from alfred_voice.server.access import Access
-from alfred_voice.server.admission import Admission
-from alfred_voice.server.entrance import Entrance, Site, note_arrival
-from alfred_voice.server.feed import Feed, produce
-from alfred_voice.server.form import ignore_warnings
-from alfred_voice.server.headers import harden
-from alfred_voice.server.http import HttpRoutes
-from alfred_voice.server.load_test import LoadTestRoutes
-from alfred_voice.server.monitor import MonitorRoutes
+from alfred_voice.server.guard.access import Access
+from alfred_voice.server.guard.entrance import Entrance, Site, note_arrival
+from alfred_voice.server.guard.headers import harden
+from alfred_voice.server.guard.security import Security
+from alfred_voice.server.http.form import ignore_warnings
+from alfred_voice.server.http.recordings import RecordingRoutes, RecordingWorker
+from alfred_voice.server.http.routes import HttpRoutes
+from alfred_voice.server.http.settings import LiveSettings, SettingsRoutes
+from alfred_voice.server.http.uploads import Uploads
+from alfred_voice.server.monitor.feed import Feed, produce
+from alfred_voice.server.monitor.load_test import LoadTestRoutes
+from alfred_voice.server.monitor.routes import MonitorRoutes
+from alfred_voice.server.monitor.session_feed import SessionFeeds
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.pages import TalkRoutes
 from alfred_voice.server.problems import problem_documents
-from alfred_voice.server.recordings import RecordingRoutes, RecordingWorker
+from alfred_voice.server.protocol.admission import Admission
+from alfred_voice.server.protocol.resumption import Resumption
 from alfred_voice.server.request_timer import RequestTimer
-from alfred_voice.server.resumption import Resumption
-from alfred_voice.server.security import Security
-from alfred_voice.server.session_feed import SessionFeeds
-from alfred_voice.server.settings import LiveSettings, SettingsRoutes
-from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.webhook import Sender, Webhook, end
-from alfred_voice.server.webrtc import WebRtcRoutes
-from alfred_voice.server.webrtc_options import WebRtcOptions
-from alfred_voice.server.websocket import WebSocketRoutes
+from alfred_voice.server.webrtc.options import WebRtcOptions
+from alfred_voice.server.webrtc.routes import WebRtcRoutes
+from alfred_voice.server.websocket.routes import WebSocketRoutes
 
 
 _log = logging.getLogger(__name__)

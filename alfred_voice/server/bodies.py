@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 
 from alfred_voice.errors import MalformedMessage
-from alfred_voice.server.wire import shorten
+from alfred_voice.server.echo import shorten
 
 
 T = TypeVar("T")

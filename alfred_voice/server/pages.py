@@ -9,11 +9,11 @@ from aiohttp.typedefs import Handler
 from jinja2 import Environment, FileSystemLoader
 
 from alfred_voice import __version__
-from alfred_voice.server.access import is_websocket
-from alfred_voice.server.key_source import KeySource
-from alfred_voice.server.monitor import STATIC
+from alfred_voice.server.assets import STATIC
+from alfred_voice.server.guard.access import is_websocket
+from alfred_voice.server.guard.key_source import KeySource
 from alfred_voice.server.options import ServerOptions
-from alfred_voice.server.webrtc_options import WebRtcOptions
+from alfred_voice.server.webrtc.options import WebRtcOptions
 
 
 POLICY = "; ".join(

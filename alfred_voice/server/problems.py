@@ -31,7 +31,7 @@ from alfred_voice.errors import (
     UnknownSession,
     UnsupportedAudio,
 )
-from alfred_voice.server.wire import shorten
+from alfred_voice.server.echo import shorten
 
 
 _log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from aiohttp.typedefs import Handler
 
 from alfred_voice.clock import Clock
 from alfred_voice.pipeline.metrics import Metrics
-from alfred_voice.server.access import is_websocket
+from alfred_voice.server.guard.access import is_websocket
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -10,7 +10,7 @@ import pytest
 from alfred_voice import cli
 from alfred_voice.commands.keys import add_parser, run
 from alfred_voice.errors import ConfigError
-from alfred_voice.server.keyring import Keyring, read_keys_file
+from alfred_voice.server.guard.keyring import Keyring, read_keys_file
 
 
 def run_command(*words: str) -> int:

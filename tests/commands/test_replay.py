@@ -37,7 +37,7 @@ def record(folder: Path, samples: Any, engines: Engines) -> Path:
             stream.put(frame)
         stream.stop()
         async with asyncio.timeout(60):
-            while await stream.take():
+            while await stream.outbox.take():
                 pass
         await coordinator.close()
 

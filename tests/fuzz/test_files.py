@@ -23,8 +23,8 @@ from alfred_voice.models.onnx_writer import GraphWriter
 from alfred_voice.models.ort_format import read_ort
 from alfred_voice.models.whisper_checkpoint import read_checkpoint
 from alfred_voice.results import Word
-from alfred_voice.server.key_source import KeySource
-from alfred_voice.server.keyring import keyring_of, read_keys_file, read_keys_variable
+from alfred_voice.server.guard.key_source import KeySource
+from alfred_voice.server.guard.keyring import keyring_of, read_keys_file, read_keys_variable
 from tests.fuzz.inputs import HUGE, as_json, cut, damaged, deliberate, junk, share, values
 from tests.models.test_whisper_checkpoint import checkpoint, pickled, tensor, write, write_pickle
 

@@ -17,7 +17,7 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alfred_voice.server.form import read_upload
+from alfred_voice.server.http.form import read_upload
 from tests.event_loop import run_to_end
 from tests.files.odd_files import wav
 from tests.footprint import Footprint, footprint_of, settled

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alfred_voice.models.openai_answers import pieces_of, read_completion, read_error, read_transcription
-from alfred_voice.server import wire
-from alfred_voice.server.opening import read_message, settings_of
-from alfred_voice.server.wire import Mode
+from alfred_voice.server.protocol import wire
+from alfred_voice.server.protocol.opening import read_message, settings_of
+from alfred_voice.server.protocol.wire import Mode
 from tests.fuzz.inputs import HUGE, as_json, cut, deliberate, junk, values
 
 

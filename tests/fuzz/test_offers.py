@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alfred_voice.errors import MalformedMessage
-from alfred_voice.server.event_channel import EventChannel
-from alfred_voice.server.negotiation import Negotiation
-from alfred_voice.server.offer import Offer, read_offer
-from tests.server.test_offer import AUDIO, CHANNEL, VIDEO, offer
+from alfred_voice.server.webrtc.event_channel import EventChannel
+from alfred_voice.server.webrtc.negotiation import Negotiation
+from alfred_voice.server.webrtc.offer import Offer, read_offer
+from tests.server.webrtc.test_offer import AUDIO, CHANNEL, VIDEO, offer
 
 
 WHOLE = offer(AUDIO, CHANNEL, VIDEO)

@@ -168,13 +168,13 @@ class Heard:
 
     def read(self) -> Heard:
         """Take what is there now."""
-        self.items += self.stream.take_now()
+        self.items += self.stream.outbox.take_now()
         return self
 
     async def to_the_end(self) -> Heard:
         """Take all up to the session's end."""
         async with asyncio.timeout(10):
-            while items := await self.stream.take():
+            while items := await self.stream.outbox.take():
                 self.items += items
         return self
 

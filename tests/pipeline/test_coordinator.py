@@ -365,7 +365,7 @@ async def test_closing_ends_whoever_is_left_and_leaves_no_task(
     for frame in spoken(100, 800):
         stream.put(frame)
     finished = asyncio.create_task(stream.finished())
-    reading = asyncio.create_task(stream.take())
+    reading = asyncio.create_task(stream.outbox.take())
     await asyncio.sleep(0.01)
     await house.coordinator.close()
     await asyncio.wait_for(asyncio.gather(finished, reading), 5)
@@ -482,7 +482,7 @@ async def test_a_client_that_does_not_read_is_found_out_and_the_others_go_on(
         keen.ping(number)
         heard(keen).read()
     with pytest.raises(SlowReader):
-        await lazy.take()
+        await lazy.outbox.take()
     keen.stop()
     assert (await heard(keen).to_the_end()).one(SessionFinished).reason == "stop"
 

@@ -25,10 +25,12 @@ from alfred_voice.events import (
 )
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.scripted import ScriptedTts
+from alfred_voice.pipeline.feeding import BEHIND_FRAMES
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import TtsOptions
 from alfred_voice.pipeline.outbox import Outbox, SlowReader
-from alfred_voice.pipeline.stream import BEHIND_FRAMES, Stream, StreamParts
+from alfred_voice.pipeline.stream import Stream
+from alfred_voice.pipeline.stream_parts import StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
 from alfred_voice.pipeline.voice import Voice
 from alfred_voice.results import Piece, Transcript, TurnJudgement
@@ -108,7 +110,7 @@ class Played:
 
     @property
     def told(self) -> list[Any]:
-        return [item.event for item in self.stream.take_now() if hasattr(item, "event")]
+        return [item.event for item in self.stream.outbox.take_now() if hasattr(item, "event")]
 
     def fate(self, name: str) -> float:
         return self.metrics.registry.get_sample_value("alfred_audio_frames_total", {"fate": name}) or 0.0
@@ -343,7 +345,7 @@ async def test_stop_delivers_what_is_owed_and_then_the_end(played: Played, spoke
     assert told[-1].reason == "stop"
     assert told[-1].stats.frames_received == told[-1].stats.frames_processed == 50
     assert sum(isinstance(event, FinalTranscription) for event in told) == 1
-    assert await played.stream.take() == []
+    assert await played.stream.outbox.take() == []
 
 
 async def test_the_first_reason_to_stop_is_the_one(played: Played) -> None:
@@ -449,7 +451,7 @@ async def test_a_client_that_is_gone_is_told_nothing_and_its_frames_are_accounte
     assert played.wakes > wakes
     assert played.stream.ended
     assert played.stream.end_reason == "gone"
-    assert await played.stream.take() == []
+    assert await played.stream.outbox.take() == []
     assert played.fate("dropped") == 15
 
 
@@ -458,7 +460,7 @@ async def test_a_client_that_does_not_read_is_found_out(make: Make) -> None:
     for number in range(4):
         played.stream.ping(number)
     with pytest.raises(SlowReader):
-        await played.stream.take()
+        await played.stream.outbox.take()
 
 
 # Speech
@@ -509,7 +511,7 @@ async def test_speech_over_the_daemons_own_stops_it(
     feed(played, spoken(0, 200))
     played.work_off()
     await turns()
-    items = played.stream.take_now()
+    items = played.stream.outbox.take_now()
     kinds = [type(getattr(item, "event", item)) for item in items]
     assert kinds.index(Interrupted) < kinds.index(SpeechOutputEnded)
     last_audio = max((i for i, kind in enumerate(kinds) if kind.__name__ == "SpeechAudio"), default=-1)

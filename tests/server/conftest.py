@@ -31,13 +31,13 @@ from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.history import History
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
-from alfred_voice.pipeline.outbox import Numbered, Outbox, SpeechAudio
+from alfred_voice.pipeline.outbox import Outbox, SpeechAudio
 from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.turn_trace import RemoteParent
 from alfred_voice.server.application import make_application
+from alfred_voice.server.guard.security import Security
 from alfred_voice.server.options import ServerOptions
-from alfred_voice.server.security import Security
-from alfred_voice.server.webrtc_options import WebRtcOptions
+from alfred_voice.server.webrtc.options import WebRtcOptions
 from alfred_voice.session.settings import SessionSettings
 
 
@@ -211,12 +211,6 @@ class PlayedStream:
 
     async def finished(self) -> None:
         await self._finished.wait()
-
-    async def take(self) -> list[Numbered | SpeechAudio]:
-        return await self.outbox.take()
-
-    def take_now(self) -> list[Numbered | SpeechAudio]:
-        return self.outbox.take_now()
 
     def attach(self) -> None:
         self.is_attached = True

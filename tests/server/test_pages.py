@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alfred_voice.server.monitor import STATIC
+from alfred_voice.server.assets import STATIC
 from alfred_voice.server.options import ServerOptions
 
 

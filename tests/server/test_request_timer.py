@@ -12,9 +12,9 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from alfred_voice.server.key_source import KeySource
+from alfred_voice.server.guard.key_source import KeySource
+from alfred_voice.server.guard.security import Security
 from alfred_voice.server.request_timer import close_code_of, method_of
-from alfred_voice.server.security import Security
 
 
 Read = Callable[[ClientWebSocketResponse], Awaitable[list[dict[str, Any]]]]

@@ -1,0 +1,217 @@
+"""``/webrtc/offer`` and WHIP (RFC 9725): sessions over WebRTC. The packages for it are loaded with the first offer."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from aiohttp import hdrs, web
+from msgspec import Meta, Struct, field
+
+from alfred_voice.audio.pcm import AudioFormat
+from alfred_voice.errors import InvalidSettings, MalformedMessage, NotOffered, Overloaded
+from alfred_voice.pipeline.coordinator import Coordinator
+from alfred_voice.pipeline.turn_trace import parse_traceparent
+from alfred_voice.server.bodies import live_json, read_json
+from alfred_voice.server.echo import shorten
+from alfred_voice.server.guard.access import CALLER, owner_of
+from alfred_voice.server.guard.options import SecurityOptions
+from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.protocol import wire
+from alfred_voice.server.protocol.admission import Admission
+from alfred_voice.server.protocol.opening import settings_of
+from alfred_voice.server.webrtc.options import WebRtcOptions
+from alfred_voice.session.settings import SessionSettings
+
+
+if TYPE_CHECKING:
+    from alfred_voice.server.webrtc.peers import Peers
+
+
+SDP_TYPE = "application/sdp"
+FORMAT = AudioFormat(48_000, 1, "pcm_s16le")
+"""What Opus is inside; the track says it, so a client does not."""
+_OF_THE_TRACK = ("sample_rate", "channels", "encoding", "resumable", "resume_token", "last_seq")
+_WHIP_FIELDS = ("session_id", "language", "engine")
+_WHIP_METHODS = "DELETE, OPTIONS"
+_NO_TRICKLE = "candidates are not trickled and ICE is not restarted here; make another offer"
+
+
+class OfferRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a client offers, and the session that it wants."""
+
+    sdp: str
+    type: Literal["offer"] = "offer"
+    start: dict[str, Any] = field(default_factory=dict)
+    connection_id: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+
+
+class WebRtcRoutes:
+    """Answers offers and ends connections."""
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        admission: Admission,
+        server: ServerOptions,
+        security: SecurityOptions,
+        options: WebRtcOptions,
+    ) -> None:
+        self._coordinator = coordinator
+        self._admission = admission
+        self._server = server
+        self._security = security
+        self._options = options
+        self._peers: Peers | None = None
+        self._loading = asyncio.Lock()
+
+    def routes(self) -> list[web.RouteDef]:
+        """For the application's router."""
+        return [
+            web.post("/webrtc/offer", self.offer),
+            web.delete("/webrtc/{connection_id}", self.end),
+            web.post("/whip", self.publish),
+            web.options("/whip", self.describe),
+            web.delete("/whip/{connection_id}", self.unpublish),
+            web.patch("/whip/{connection_id}", self.refuse_patch),
+            web.options("/whip/{connection_id}", self.describe_connection),
+        ]
+
+    async def offer(self, request: web.Request) -> web.Response:
+        """A new connection with its session, or another offer for one that is open."""
+        peers = await self._ready()
+        if request.content_type != "application/json":
+            raise _unsupported("application/json", request)
+        asked = await read_json(request, OfferRequest, self._server.request_timeout_s)
+        from alfred_voice.server.webrtc.offer import read_offer
+
+        offer = read_offer(asked.sdp)
+        if asked.connection_id is None:
+            settings = _settings(asked.start)
+            peer, sdp = await peers.open(offer, settings, owner_of(request), _parent(request))
+        else:
+            if asked.start:
+                raise MalformedMessage("start: expected none, as the session is open")
+            peer = peers.find(asked.connection_id, owner_of(request), is_admin=request[CALLER].is_admin)
+            sdp = await peer.answer(offer)
+        return live_json(
+            {
+                "sdp": sdp,
+                "type": "answer",
+                "session_id": peer.stream.session_id,
+                "connection_id": peer.connection_id,
+            }
+        )
+
+    async def end(self, request: web.Request) -> web.Response:
+        """End a connection's session as ``stop`` does."""
+        await self._end(request)
+        return web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """WHIP: a description for a description."""
+        peers = await self._ready()
+        if request.content_type != SDP_TYPE:
+            raise _unsupported(SDP_TYPE, request)
+        text = await self._read_text(request)
+        from alfred_voice.server.webrtc.offer import read_offer
+
+        settings = _settings({name: request.query[name] for name in _WHIP_FIELDS if request.query.get(name)})
+        peer, sdp = await peers.open(read_offer(text), settings, owner_of(request), _parent(request))
+        headers = {
+            hdrs.LOCATION: f"/whip/{peer.connection_id}",
+            "X-Session-Id": peer.stream.session_id,
+            hdrs.CACHE_CONTROL: "no-store",
+        }
+        return web.Response(status=201, text=sdp, content_type=SDP_TYPE, headers=headers)
+
+    async def unpublish(self, request: web.Request) -> web.Response:
+        """WHIP: the end."""
+        await self._end(request)
+        return web.Response(status=200, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+    async def describe(self, _request: web.Request) -> web.Response:
+        """WHIP: what may be posted."""
+        return web.Response(status=204, headers={hdrs.ALLOW: "POST, OPTIONS", "Accept-Post": SDP_TYPE})
+
+    async def describe_connection(self, _request: web.Request) -> web.Response:
+        """WHIP: what may be done to a connection."""
+        return web.Response(status=204, headers={hdrs.ALLOW: _WHIP_METHODS})
+
+    async def refuse_patch(self, _request: web.Request) -> web.Response:
+        """WHIP: neither trickled candidates nor restarts (RFC 9725, section 4.3)."""
+        raise web.HTTPMethodNotAllowed("PATCH", ["DELETE", "OPTIONS"], text=_NO_TRICKLE)
+
+    async def close(self, _application: web.Application) -> None:
+        """Cut off connections that are still open; a signal of the application."""
+        if self._peers is not None:
+            await self._peers.close()
+
+    async def _end(self, request: web.Request) -> None:
+        peers = await self._ready()
+        peer = peers.find(request.match_info["connection_id"], owner_of(request), is_admin=request[CALLER].is_admin)
+        peer.stream.stop()
+        try:
+            async with asyncio.timeout(self._server.request_timeout_s):
+                await peer.ended()
+        except TimeoutError as error:
+            raise Overloaded("the session has been told to end, but has not finished yet") from error
+
+    async def _read_text(self, request: web.Request) -> str:
+        try:
+            async with asyncio.timeout(self._server.request_timeout_s):
+                return (await request.read()).decode()
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout(text="the request's body did not arrive in time") from error
+        except UnicodeDecodeError as error:
+            raise MalformedMessage("sdp: expected text") from error
+
+    async def _ready(self) -> Peers:
+        """The connections, once the packages are loaded; that takes a moment, and is done beside the loop."""
+        if not self._options.enabled:
+            raise NotOffered("WebRTC is switched off here (webrtc.enabled)")
+        async with self._loading:
+            if self._peers is None:
+                if find_spec("aiortc") is None:
+                    raise NotOffered("WebRTC is not installed here: pip install 'alfred-voice[webrtc]'")
+                await asyncio.get_running_loop().run_in_executor(None, _load)
+                from alfred_voice.server.webrtc.peers import Peers
+
+                self._peers = Peers(
+                    self._coordinator, self._admission, self._options, self._security, self._server.host
+                )
+        return self._peers
+
+
+def _load() -> None:
+    import alfred_voice.server.webrtc.peers  # noqa: F401  the import is what is wanted
+
+
+def _parent(request: web.Request) -> Any:
+    return parse_traceparent(request.headers.get("traceparent"))
+
+
+def _settings(start: dict[str, Any]) -> SessionSettings:
+    """What a client wants of its session.
+
+    Raises:
+        MalformedMessage: a field is unknown or of the wrong type.
+        InvalidSettings: it cannot be served.
+    """
+    try:
+        asked = msgspec.convert({**start, "type": wire.START_TYPE}, wire.Start)
+    except msgspec.ValidationError as error:
+        raise MalformedMessage(f"start: {shorten(str(error))}") from error
+    for name in _OF_THE_TRACK:
+        if getattr(asked, name) is not None:
+            raise InvalidSettings(f"{name}: expected none over WebRTC, where the track says what its audio is")
+    track = wire.Start(sample_rate=FORMAT.sample_rate, channels=FORMAT.channels, encoding=FORMAT.encoding)
+    return settings_of(asked, track)
+
+
+def _unsupported(expected: str, request: web.Request) -> web.HTTPUnsupportedMediaType:
+    return web.HTTPUnsupportedMediaType(
+        text=f"expected {expected}, but {shorten(request.content_type)!r} came", headers={"Accept-Post": expected}
+    )
