@@ -30,6 +30,7 @@ from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security import Security
 from alfred_voice.server.session_feed import SessionFeeds
 from alfred_voice.server.settings import LiveSettings, SettingsRoutes
+from alfred_voice.server.sign_in import SignInRoutes
 from alfred_voice.server.uploads import Uploads
 from alfred_voice.server.webhook import Sender, Webhook, end
 from alfred_voice.server.webrtc import WebRtcRoutes
@@ -63,9 +64,10 @@ def make_application(
     """All routes over one coordinator; with a worker for recordings the one that takes them, too."""
     security = security or Security()
     access = Access(security.options, security.keys, options.host, security.clock, coordinator.metrics)
+    sign_in = SignInRoutes(access, options.request_timeout_s)
     timer = RequestTimer(coordinator.metrics, security.clock)
     application = web.Application(
-        middlewares=[timer.time, note_arrival, problem_documents, access.guard],
+        middlewares=[timer.time, note_arrival, problem_documents, sign_in.ask, access.guard],
         # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
         client_max_size=options.max_message_bytes,
     )
@@ -91,7 +93,8 @@ def make_application(
         HttpRoutes(coordinator, uploads, options),
         uploads,
         peers,
-        MonitorRoutes(coordinator, feed, session_feeds),
+        MonitorRoutes(coordinator, feed, session_feeds, access),
+        sign_in,
         LoadTestRoutes(load_test, options.request_timeout_s),
     ):
         application.router.add_routes(room.routes())
