@@ -16,6 +16,7 @@ from alfred_voice.server.guard.access import Access
 from alfred_voice.server.guard.entrance import Entrance, Site, note_arrival
 from alfred_voice.server.guard.headers import harden
 from alfred_voice.server.guard.security import Security
+from alfred_voice.server.guard.sign_in import SignInRoutes
 from alfred_voice.server.http.form import ignore_warnings
 from alfred_voice.server.http.recordings import RecordingRoutes, RecordingWorker
 from alfred_voice.server.http.routes import HttpRoutes
@@ -63,9 +64,10 @@ def make_application(
     """All routes over one coordinator; with a worker for recordings the one that takes them, too."""
     security = security or Security()
     access = Access(security.options, security.keys, options.host, security.clock, coordinator.metrics)
+    sign_in = SignInRoutes(access, options.request_timeout_s)
     timer = RequestTimer(coordinator.metrics, security.clock)
     application = web.Application(
-        middlewares=[timer.time, note_arrival, problem_documents, access.guard],
+        middlewares=[timer.time, note_arrival, problem_documents, sign_in.ask, access.guard],
         # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
         client_max_size=options.max_message_bytes,
     )
@@ -91,7 +93,8 @@ def make_application(
         HttpRoutes(coordinator, uploads, options),
         uploads,
         peers,
-        MonitorRoutes(coordinator, feed, session_feeds),
+        MonitorRoutes(coordinator, feed, session_feeds, access),
+        sign_in,
         LoadTestRoutes(load_test, options.request_timeout_s),
     ):
         application.router.add_routes(room.routes())

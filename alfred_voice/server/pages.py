@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from alfred_voice import __version__
 from alfred_voice.server.assets import STATIC
-from alfred_voice.server.guard.access import is_websocket
+from alfred_voice.server.guard.access import CALLER, is_websocket
 from alfred_voice.server.guard.key_source import KeySource
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.webrtc.options import WebRtcOptions
@@ -64,10 +64,12 @@ class TalkRoutes:
         """The page; native clients connect to the same address."""
         if is_websocket(request):
             return await self._connect(request)
+        caller = request.get(CALLER)  # None before somebody who has shown no key yet
         paths = {resource.canonical for resource in request.app.router.resources()}
         text = self._page.render(
             version=__version__,
             wants_key=bool(self._keys.ring),
+            key="" if caller is None or caller.cookie is None else caller.owner.key,
             has_webrtc=self._has_webrtc,
             has_recordings=_RECORDINGS in paths,
             max_recording_bytes=self._options.max_recording_bytes,

@@ -101,10 +101,10 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
 
 def problem_of(error: AlfredVoiceError) -> web.Response:
     """The problem document of a deliberate error."""
-    return problem(status_of(error), error.code, str(error), _headers_of(error))
+    return problem(status_of(error), error.code, str(error), headers_of(error))
 
 
-def _headers_of(error: AlfredVoiceError) -> dict[str, str]:
+def headers_of(error: AlfredVoiceError) -> dict[str, str]:
     """What goes with the status: when to come again, or how to show a key (RFC 6750, section 3)."""
     if isinstance(error, Overloaded | RateLimited):
         return {"Retry-After": str(error.retry_after_s)}

@@ -2,6 +2,7 @@
 
 import { Charts } from "./monitor-charts.js";
 import { drawTest, openControls } from "./monitor-controls.js";
+import { during } from "./monitor-deeds.js";
 import { at, duration, put } from "./monitor-dom.js";
 import { EventStream } from "./monitor-feed.js";
 import { History } from "./monitor-history.js";
@@ -9,6 +10,7 @@ import { LaneView } from "./monitor-lane.js";
 import { drawLanes, drawLog, drawNow, introduce } from "./monitor-overview.js";
 import { Sessions } from "./monitor-sessions.js";
 import { listenToSettings, openSettings } from "./monitor-settings.js";
+import { leave, signOut } from "./sign-out.js";
 
 const STALE_INTERVALS = 4; // so many messages that have not come are no accident
 const SILENT_MS = 5_000;
@@ -79,12 +81,18 @@ function tellLink(state, detail) {
   lost = detail.detail ?? "lost";
   if (state === "refused") {
     const isKey = detail.status === 401 || detail.status === 403;
-    refusal = isKey ? `The daemon wants an administrator's key: open /monitor?token=KEY once. (${detail.detail})` : `The daemon refused: ${detail.detail}`;
+    // The form is in this page's place now. Where it never was live, to load it again would not help.
+    if (isKey && Number.isFinite(lastAt)) leave("gone");
+    refusal = `The daemon refused: ${detail.detail}`;
   }
   drawLink();
 }
 
 openControls();
+document.getElementById("sign-out")?.addEventListener("click", (event) => during(event.currentTarget, async () => {
+  await signOut();
+  leave("asked");
+}));
 listenToSettings();
 openSettings();
 new EventStream("/monitor/feed", { silentMs: SILENT_MS, onEvent: receive, onState: tellLink });

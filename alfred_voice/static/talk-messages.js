@@ -19,6 +19,7 @@ const SAYINGS = {
   websocket_failed: ["The daemon answers, but not by WebSocket.", "A proxy in between has to pass WebSockets on; docs/security.md shows how."],
   key_needed: ["This daemon wants a key.", "Enter yours above. It stays in this tab."],
   key_refused: ["The daemon does not know this key.", "Enter another one above."],
+  too_many_attempts: ["Too many wrong keys have come from your address.", "Wait a minute, and enter the right one above."],
   draining: ["The daemon is shutting down.", "Try again when it has been started anew."],
   session_over: ["The session has lasted as long as one may.", "Press Talk to begin the next; what was said stays here."],
   origin_refused: ["The daemon does not let this page in.", "Its operator can name this address in security.allowed_origins."],

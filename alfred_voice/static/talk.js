@@ -4,6 +4,7 @@ import { AlfredVoice, AlfredVoiceError } from "./alfred-voice.js";
 import { Captions } from "./talk-captions.js";
 import { exampleIn, makeTabs } from "./talk-code.js";
 import { Files } from "./talk-files.js";
+import { TabKey } from "./talk-key.js";
 import { Latency } from "./talk-latency.js";
 import { sayingOf } from "./talk-messages.js";
 import { COLUMN_MS, Timeline } from "./talk-timeline.js";
@@ -11,7 +12,6 @@ import { COLUMN_MS, Timeline } from "./talk-timeline.js";
 const at = (id) => document.getElementById(id);
 const SILENT_DB = -100;
 const METER_FLOOR_DB = -60;
-const KEY_ITEM = "alfred-voice-key";
 const SHOWN_MS = 2_000;
 
 const LINKS = { closed: "not connected", connecting: "connecting", open: "connected", reconnecting: "connection lost, coming back" };
@@ -28,9 +28,18 @@ const PHASES = {
 const captions = new Captions(at("transcript"), at("live"), at("empty"));
 const timeline = new Timeline(at("timeline"));
 const latency = new Latency(at("latency"), at("latency-note"));
-const files = new Files(captions, { key: () => key, fail: showError, tell });
+const files = new Files(captions, { key: () => tabKey.value, fail: showError, tell });
 
-let key = sessionStorage.getItem(KEY_ITEM);
+const tabKey = new TabKey({
+  changed: () => {
+    hangUp();
+    hideNotice();
+    makeCode();
+  },
+  fail: showError,
+  tell,
+});
+
 /** @type {AlfredVoice | null} */
 let voice = null;
 let isTalking = false;
@@ -44,7 +53,7 @@ let ticking = null;
 function conversation() {
   if (voice) return voice;
   const transport = document.querySelector("[name=transport]:checked").value;
-  voice = new AlfredVoice({ url: location.origin, key, transport });
+  voice = new AlfredVoice({ url: location.origin, key: tabKey.value, transport });
   const on = (type, act) => voice.addEventListener(type, ({ detail }) => act(detail));
   on("state", ({ state }) => showState(state));
   on("fault", (error) => fail(error));
@@ -236,10 +245,7 @@ function showError(error) {
   at("notice-advice").textContent = advice;
   at("notice").dataset.code = error.code ?? "unknown";
   at("notice").hidden = false;
-  if (error.code === "key_needed" || error.code === "key_refused") {
-    at("key-form").hidden = false;
-    at("key").focus();
-  }
+  if (error.code === "key_needed" || error.code === "key_refused") tabKey.ask();
 }
 
 function hideNotice() {
@@ -270,7 +276,7 @@ function hangUp() {
 }
 
 function showCode(name) {
-  at("code").firstElementChild.textContent = exampleIn(name, { address: location.origin, hasKey: Boolean(key) });
+  at("code").firstElementChild.textContent = exampleIn(name, { address: location.origin, hasKey: Boolean(tabKey.value || document.body.dataset.key) });
   at("code").setAttribute("aria-labelledby", `tab-${name}`);
 }
 
@@ -296,17 +302,6 @@ at("say").addEventListener("submit", async (event) => {
     showError(error);
   }
 });
-at("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  key = at("key").value.trim() || null;
-  if (key) sessionStorage.setItem(KEY_ITEM, key);
-  else sessionStorage.removeItem(KEY_ITEM);
-  at("key").value = "";
-  at("key-state").textContent = key ? "kept in this tab" : "forgotten";
-  hangUp();
-  hideNotice();
-  makeCode();
-});
 for (const radio of document.querySelectorAll("[name=transport]")) radio.addEventListener("change", hangUp);
 document.addEventListener("keydown", (event) => event.key === "Escape" && isSpeaking && voice?.stopSpeaking());
 window.addEventListener("pagehide", hangUp);
@@ -316,7 +311,6 @@ function makeCode() {
   showCode(chosen?.dataset.name ?? "python");
 }
 
-if (key) at("key-state").textContent = "kept in this tab";
 makeTabs(at("languages"), showCode);
 showTalk();
 showLevel(SILENT_DB);

@@ -161,18 +161,29 @@ async def test_a_daemon_that_wants_a_key(
         await expect(field).to_be_focused()
 
         await field.fill(KEY[:-1])
-        await page.keyboard.press("Enter")
-        await press_talk(page)
+        await page.keyboard.press("Enter")  # it is tried at once, and not only when somebody talks
         await expect_notice(page, "key_refused", "does not know this key")
+        await expect(field).to_be_focused()
 
         await field.fill(KEY)
-        await page.get_by_role("button", name="Use it").click()
+        await page.get_by_role("button", name="Sign in").click()
         await expect(page.get_by_role("alert")).to_be_hidden()
+        await expect(page.locator("#signed-in")).to_contain_text("Signed in with the key me")
+        await page.reload()
+        await expect(page.locator("#signed-in")).to_contain_text("Signed in with the key me")
         await press_talk(page)
         await expect(page.locator("#link")).to_have_attribute("data-state", "open")
         assert KEY not in await page.locator("main").inner_text()
         await expect(page.locator("#code")).to_contain_text("ALFRED_API_KEY")
         assert KEY not in daemon.log_tail(100_000)
+        assert KEY not in page.url
+
+        await page.get_by_role("button", name="Sign out").click()
+        await expect(page.locator("#link")).to_have_attribute("data-state", "closed")
+        await expect(field).to_be_focused()
+        assert await page.evaluate("sessionStorage.length") == 0
+        await press_talk(page)
+        await expect_notice(page, "key_needed", "wants a key")
 
 
 async def test_a_connection_that_is_lost_again_and_again_loses_no_word(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -56,6 +56,8 @@ OPEN_PAGES = frozenset({"/"})
 """Pages that hold nothing of anybody's and ask for a key themselves; not the WebSocket at the same path."""
 PAGES = frozenset({"/monitor", "/"})
 """Routes that a person opens in a browser: a key in the query is exchanged for a cookie."""
+SIGN_IN = "/sign-in"
+"""Where a page of the daemon's own exchanges a key for a cookie, and gives it back."""
 MOST_KNOWN = 4096
 """Pairs of an address and a key that are remembered as good."""
 
@@ -66,6 +68,10 @@ class Caller:
 
     owner: Owner
     is_admin: bool
+    digest: bytes | None = None
+    """Of its key; None where none is needed."""
+    cookie: str | None = field(default=None, repr=False)
+    """By which its browser is signed in; None where it has shown its key."""
 
 
 CALLER = web.RequestKey("caller", Caller)
@@ -142,7 +148,7 @@ class Access:
         """What to answer instead of the route; None where it may answer itself."""
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return self._preflight(request)
-        route = _pattern(request)
+        route = pattern_of(request)
         if request.method in CHANGING or is_websocket(request):
             self._doorplate.check_origin(request.scheme, request.headers)
         if route in OPEN:
@@ -151,17 +157,82 @@ class Access:
             self._doorplate.check_host(request.headers.get(hdrs.HOST), _local_address(request))
             request[CALLER] = Caller(self._owner(request, None), is_admin=True)
             return None
+        if route == SIGN_IN and request.method in CHANGING:
+            self._doorplate.check_own_page(request.headers)
+            return None  # the key is in the body; to sign out takes none
         credential = credential_of(request)
-        if credential is None and route in OPEN_PAGES and not is_websocket(request):
+        if credential is None:
+            self._check_cookie(request, route)
             return None
-        key = self._key_of_cookie(request) if credential is None else self._key_of(request, credential)
+        key = self._key_of(request, credential)
         self._count(key)
-        if route in ADMIN and not key.is_admin:
-            raise NotAllowed("this needs the key of an administrator")
-        request[CALLER] = Caller(self._owner(request, key), key.is_admin)
-        if credential is not None and credential.is_in_query and route in PAGES and request.method == hdrs.METH_GET:
+        self._note_caller(request, route, key)
+        if credential.is_in_query and route in PAGES and request.method == hdrs.METH_GET:
             return self._exchange(request, key)
         return None
+
+    def _check_cookie(self, request: web.Request, route: str | None) -> None:
+        """Look at a request that brings no key.
+
+        Raises:
+            KeyNeeded: its browser is not signed in, and no page is asked for that asks for a key itself.
+        """
+        cookie = request.cookies.get(_cookie_name(request))
+        key = None if cookie is None else self._key_of_cookie(cookie)
+        if key is not None:
+            self._count(key)
+            self._note_caller(request, route, key, cookie)
+        elif route not in OPEN_PAGES or is_websocket(request):
+            raise KeyNeeded("a key is needed: 'Authorization: Bearer KEY', the sub-protocol bearer.KEY or ?token=KEY")
+
+    def _note_caller(self, request: web.Request, route: str | None, key: ApiKey, cookie: str | None = None) -> None:
+        if route in ADMIN:
+            check_admin(key)
+        request[CALLER] = Caller(self._owner(request, key), key.is_admin, key.digest, cookie)
+
+    def still_admits(self, request: web.Request) -> bool:
+        """Whether who was let in would be so now, too: for answers that go on and on. Nothing is counted."""
+        caller = request[CALLER]
+        if caller.digest is None:
+            return True
+        if caller.cookie is None:
+            key = self._keys.ring.find_digest(caller.digest)
+        else:
+            key = self._key_of_cookie(caller.cookie)
+        return key is not None and (key.is_admin or pattern_of(request) not in ADMIN)
+
+    def sign_in(self, request: web.Request, secret: str, *, as_admin: bool) -> tuple[ApiKey, str] | None:
+        """The key that a browser has shown, and the cookie's value for it; None where no key is needed.
+
+        Args:
+            request: the browser's.
+            secret: what it says the key is.
+            as_admin: whether only an administrator's will do.
+
+        Raises:
+            KeyRefused: it is none of ours.
+            TooManyAttempts: its address has tried too many that were not.
+            RateLimited: the key has asked too often.
+            NotAllowed: it is no administrator's.
+        """
+        if not self._keys.ring:
+            return None
+        key = self._key_of(request, Credential(secret))
+        self._count(key)
+        if as_admin:
+            check_admin(key)
+        return key, self._open_session(request, key)
+
+    def sign_out(self, request: web.Request) -> None:
+        """Make a browser's cookie worth nothing; one that is none is no error."""
+        cookie = request.cookies.get(_cookie_name(request))
+        if cookie is not None and self.cookies.close(cookie):
+            _log.info("signed_out", extra={"address": request.remote})
+
+    def _open_session(self, request: web.Request, key: ApiKey) -> str:
+        self.sign_out(request)  # a browser has one
+        _log.info("signed_in", extra={"key": key.name, "address": request.remote})
+        return self.cookies.open(key.digest, self._clock.now())
 
     def _preflight(self, request: web.Request) -> web.Response:
         origin = request.headers.get(hdrs.ORIGIN, "")
@@ -198,13 +269,9 @@ class Access:
         if len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
 
-    def _key_of_cookie(self, request: web.Request) -> ApiKey:
-        value = request.cookies.get(_cookie_name(request))
-        digest = None if value is None else self.cookies.digest_of(value, self._clock.now())
-        key = None if digest is None else self._keys.ring.find_digest(digest)
-        if key is None:
-            raise KeyNeeded("a key is needed: 'Authorization: Bearer KEY', the sub-protocol bearer.KEY or ?token=KEY")
-        return key
+    def _key_of_cookie(self, cookie: str) -> ApiKey | None:
+        digest = self.cookies.digest_of(cookie, self._clock.now())
+        return None if digest is None else self._keys.ring.find_digest(digest)
 
     def _count(self, key: ApiKey) -> None:
         """Raise :exc:`RateLimited` when a key has asked as often as it may."""
@@ -230,19 +297,37 @@ class Access:
         """A cookie for the key in the query, and the way to the same page without it."""
         response = web.Response(status=303, headers={hdrs.CACHE_CONTROL: "no-store"})
         response.headers[hdrs.LOCATION] = str(request.rel_url.without_query_params(QUERY_FIELD))
-        response.set_cookie(
-            _cookie_name(request),
-            self.cookies.open(key.digest, self._clock.now()),
-            max_age=LIFETIME_S,
-            path="/",
-            httponly=True,
-            secure=request.secure,
-            samesite="Strict",
-        )
+        give_cookie(request, response, self._open_session(request, key))
         return response
 
 
-def _pattern(request: web.Request) -> str | None:
+def check_admin(key: ApiKey) -> None:
+    """Raise :exc:`NotAllowed` when a key is no administrator's."""
+    if not key.is_admin:
+        raise NotAllowed("this needs the key of an administrator")
+
+
+def give_cookie(request: web.Request, response: web.StreamResponse, value: str) -> None:
+    """Let a browser keep a cookie: for pages of the daemon's own only, and out of the reach of their scripts."""
+    response.set_cookie(
+        _cookie_name(request),
+        value,
+        max_age=LIFETIME_S,
+        path="/",
+        httponly=True,
+        secure=request.secure,
+        samesite="Strict",
+    )
+
+
+def take_cookie(request: web.Request, response: web.StreamResponse) -> None:
+    """Let a browser forget its cookie."""
+    response.del_cookie(
+        _cookie_name(request), path="/", httponly=True, secure=request.secure or None, samesite="Strict"
+    )
+
+
+def pattern_of(request: web.Request) -> str | None:
     """The route's pattern; None where there is no route."""
     resource = request.match_info.route.resource
     return None if resource is None else resource.canonical
@@ -253,8 +338,11 @@ def _local_address(request: web.Request) -> str:
 
 
 def _cookie_name(request: web.Request) -> str:
-    """With the port in it: browsers give the cookies of all ports of a host to each of them."""
-    return f"alfred_voice_{_socket_name(request)[1]}"
+    """With the port in it: browsers give the cookies of all ports of a host to each of them.
+
+    With TLS nobody but this very host can set one of that prefix (RFC 6265bis, section 4.1.3).
+    """
+    return f"{'__Host-' if request.secure else ''}alfred_voice_{_socket_name(request)[1]}"
 
 
 def _socket_name(request: web.Request) -> tuple[str, int]:

@@ -52,6 +52,17 @@ class Doorplate:
                 else f"pages of {_shown(origin)} may not do this; those in security.allowed_origins may"
             )
 
+    def check_own_page(self, headers: Mapping[str, str]) -> None:
+        """Nothing, when a page of the daemon's own asks, or a program that is no browser.
+
+        Stricter than :meth:`check_origin`: not even a page that is allowed signs somebody else's browser in or out.
+
+        Raises:
+            OriginRefused: a browser says that it is another's.
+        """
+        if headers.get("Sec-Fetch-Site", "same-origin").strip().lower() != "same-origin":
+            raise OriginRefused("only the daemon's own pages may do this")
+
     def allows(self, origin: str) -> bool:
         """Whether an origin is among those that are configured."""
         return origin.lower() in self.origins

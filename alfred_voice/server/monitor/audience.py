@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -108,8 +108,17 @@ def transport_of(request: web.Request) -> asyncio.Transport:
     return request.transport
 
 
-async def stream_to(viewer: Viewer, request: web.Request, first: bytes) -> web.StreamResponse:
-    """Write ``first``, and then what comes for a viewer, as server-sent events, to the end or until it leaves."""
+async def stream_to(
+    viewer: Viewer, request: web.Request, first: bytes, may_stay: Callable[[], bool]
+) -> web.StreamResponse:
+    """Write ``first``, and then what comes for a viewer, as server-sent events, to the end or until it leaves.
+
+    Args:
+        viewer: whose messages they are.
+        request: the viewer's.
+        first: what it is told before them.
+        may_stay: whether it may be told more; asked before each message.
+    """
     response = web.StreamResponse(
         headers={
             hdrs.CONTENT_TYPE: "text/event-stream",
@@ -121,7 +130,7 @@ async def stream_to(viewer: Viewer, request: web.Request, first: bytes) -> web.S
     with suppress(ConnectionError):
         await response.prepare(request)
         await response.write(f"retry: {RETRY_MS}\n\n".encode() + first)
-        while (message := await viewer.waiting.get()) is not None and not viewer.is_dropped:
+        while (message := await viewer.waiting.get()) is not None and not viewer.is_dropped and may_stay():
             await response.write(message)
     return response
 

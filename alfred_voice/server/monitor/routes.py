@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jinja2
 from aiohttp import web
 
 from alfred_voice import __version__
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.server.assets import PAGE_HEADERS, STATIC, answer_with, load_assets
+from alfred_voice.server.guard.access import CALLER, Access
 from alfred_voice.server.monitor.audience import stream_to, transport_of
 from alfred_voice.server.monitor.feed import INTERVAL_S, Feed
 from alfred_voice.server.monitor.session_feed import SessionFeeds
@@ -19,10 +22,11 @@ __all__ = ["STATIC", "MonitorRoutes", "load_assets"]
 class MonitorRoutes:
     """The page, its files and its streams."""
 
-    def __init__(self, coordinator: Coordinator, feed: Feed, session_feeds: SessionFeeds) -> None:
+    def __init__(self, coordinator: Coordinator, feed: Feed, session_feeds: SessionFeeds, access: Access) -> None:
         self._coordinator = coordinator
         self._feed = feed
         self._session_feeds = session_feeds
+        self._access = access
         self._assets = load_assets()
         templates = jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=True)
         self._page = templates.get_template("monitor.html")
@@ -38,7 +42,9 @@ class MonitorRoutes:
 
     async def page(self, request: web.Request) -> web.Response:
         """The dashboard."""
-        text = self._page.render(version=__version__, interval_ms=round(INTERVAL_S * 1000))
+        caller = request[CALLER]
+        key = "" if caller.cookie is None else caller.owner.key
+        text = self._page.render(version=__version__, interval_ms=round(INTERVAL_S * 1000), key=key)
         return web.Response(text=text, content_type="text/html", headers=PAGE_HEADERS)
 
     async def asset(self, request: web.Request) -> web.Response:
@@ -48,10 +54,14 @@ class MonitorRoutes:
     async def feed(self, request: web.Request) -> web.StreamResponse:
         """The daemon's figures, as long as the viewer looks."""
         with self._feed.audience.watching(transport_of(request)) as viewer:
-            return await stream_to(viewer, request, self._feed.hello())
+            return await stream_to(viewer, request, self._feed.hello(), self._stays(request))
 
     async def session_feed(self, request: web.Request) -> web.StreamResponse:
         """One session, as long as the viewer looks and it lives."""
         stream = self._coordinator.roster.get(request.match_info["session_id"])
         with self._session_feeds.watching(stream, transport_of(request)) as (feed, viewer):
-            return await stream_to(viewer, request, feed.hello())
+            return await stream_to(viewer, request, feed.hello(), self._stays(request))
+
+    def _stays(self, request: web.Request) -> Callable[[], bool]:
+        """Whether who looks may go on to: a key is revoked, and somebody signs out, while a stream is open."""
+        return lambda: self._access.still_admits(request)

@@ -122,6 +122,7 @@ async def started(door: Any, key: str, query: str = "") -> aiohttp.ClientWebSock
         ("GET", "/monitor/feed"),
         ("GET", "/monitor/sessions/x/feed"),
         ("GET", "/monitor/load-test"),
+        ("GET", "/sign-in"),
         ("POST", "/monitor/load-test"),
         ("DELETE", "/monitor/load-test"),
         ("DELETE", "/sessions?idle_s=0"),

@@ -120,6 +120,7 @@ async def test_over_tls_a_cookie_goes_nowhere_else(played: Any, pair: tuple[Path
     ):
         assert answer.status == 303
         assert "; Secure" in answer.headers["Set-Cookie"]
+        assert answer.headers["Set-Cookie"].startswith("__Host-")
 
 
 async def test_old_versions_of_tls_and_no_tls_at_all_are_refused(played: Any, pair: tuple[Path, Path]) -> None:
