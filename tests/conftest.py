@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
@@ -17,6 +18,10 @@ from tests.event_loop import TidyLoop
 
 
 SAMPLE_RATE = 16_000
+
+settings.register_profile("without_clock", deadline=None)
+settings.load_profile("without_clock")
+# Whether an example is right does not depend on how busy the machine was.
 
 READING_S = 10.42
 """Where the pause after the fifth clause of the reading begins."""
