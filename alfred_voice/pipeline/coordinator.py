@@ -221,7 +221,7 @@ class Coordinator:
             raise Draining("the daemon is shutting down", retry_after_s=10)
         if not self._upkeep.admits():
             retry_after_s = self._upkeep.retry_after_s()
-            raise Overloaded("the daemon is overloaded and takes no new sessions now", retry_after_s)
+            raise Overloaded(self._upkeep.refusal(), retry_after_s)
         self.roster.check_room(self._clock.now())
 
     def open(

@@ -15,6 +15,8 @@ LEAST_HEARD_S = 20.0
 """Of speech in that time: from less nothing is concluded, since a first final may take many times as long as others."""
 TALK_WINDOW_S = 5.0
 """Over so long it is measured how many of those who are there speak."""
+FEWEST_SESSIONS = 4
+"""Of fewer nothing is concluded: the only one who is there speaks all the time when he does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Demand:
         Args:
             now: clock seconds.
             sessions: that are open.
-            speakers: sessions in which somebody is speaking.
+            speakers: sessions in which somebody is speaking, audio of whom is coming.
             heard_s: seconds of speech that finals have been told of, up to now.
             busy_s: for each engine the seconds that it has computed what cannot be given up, up to now.
         """
@@ -57,9 +59,9 @@ class Demand:
     def share(self, sessions: int) -> float:
         """Seconds that the busiest engine would have to compute in a second, were so many sessions open.
 
-        0 where too little has been heard of late to say.
+        0 where too little has been heard of late to say, or too few are meant.
         """
-        if not self._history:
+        if not self._history or sessions < FEWEST_SESSIONS:
             return 0.0
         return self._price * self._talkers * sessions
 

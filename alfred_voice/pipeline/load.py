@@ -148,7 +148,8 @@ class LoadMeter:
         self.demand.note(
             now,
             sessions=len(streams),
-            speakers=sum(stream.session.is_speaking for stream in streams),
+            # Whose connection was lost in the middle of a word is not speaking on.
+            speakers=sum(stream.session.is_speaking and stream.is_sending(now) for stream in streams),
             heard_s=self._metrics.heard_s,
             busy_s=self._history[-1].busy_s,
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ MOST_OWED = 50
 """Frames that a client sends at once after the loop was late; what is older is never said."""
 OPENING_AT_ONCE = 4
 """Sessions that are opened in one turn: two hundred within a quarter of a second."""
+RETRY_S = 5.0
+"""Who was refused without being told when to come again comes again after so long."""
 READ_EVERY = 50
 """Turns between two looks at what a client was told."""
 SPEECH_WITHIN_S = 10.0
@@ -78,8 +81,9 @@ class _Progress:
     begun: float = 0.0
     opened: int = 0
     refused: int = 0
+    """Clients that have been refused and are not in yet."""
     reason: str = ""
-    """Why clients were refused, or why it has failed."""
+    """Why clients were refused last, or why it has failed."""
     frames: int = 0
     """Sent by all clients."""
     skipped: int = 0
@@ -199,12 +203,11 @@ class LoadTest:
 
     async def _play(self, progress: _Progress, script: Sequence[Int16], clients: list[_Client], owner: Owner) -> None:
         """Open the clients and let them speak, until the time is over."""
-        plan, begun, turn = progress.plan, progress.begun, 0
+        begun, turn = progress.begun, 0
+        door = _Door(self._coordinator, progress, script, owner, f"load-test-{self._serial}")
         while not self._is_over(progress):
-            for _ in range(OPENING_AT_ONCE):
-                if progress.opened + progress.refused < plan.sessions:
-                    self._open(progress, script, clients, owner)
             now = self._clock.now()
+            clients += door.let_in(now)
             for client in clients[turn % GROUPS :: GROUPS]:
                 sent, skipped = client.send(now)
                 progress.frames += sent
@@ -220,19 +223,6 @@ class LoadTest:
         passed_s = self._clock.now() - progress.begun
         return self._is_stopping or passed_s >= progress.plan.seconds or not self._coordinator.is_ready
 
-    def _open(self, progress: _Progress, script: Sequence[Int16], clients: list[_Client], owner: Owner) -> None:
-        number = progress.opened + progress.refused
-        settings = SessionSettings(session_id=f"load-test-{self._serial}-{number + 1}")
-        try:
-            stream = self._coordinator.open(settings, TRANSPORT, max_message_bytes=MESSAGE_BYTES, owner=owner)
-        except AlfredVoiceError as error:
-            progress.refused += 1
-            progress.reason = str(error)
-            return
-        progress.opened += 1
-        first = round(number * GOLDEN % 1 * len(script))
-        clients.append(_Client(stream, script, first, self._clock.now()))
-
     async def _end(self, clients: Sequence[_Client]) -> None:
         for client in clients:
             client.stop()
@@ -242,6 +232,49 @@ class LoadTest:
                     await client.finished()
         except TimeoutError:
             log.warning("load_test_cut", extra={"sessions": sum(not client.is_over for client in clients)})
+
+
+class _Door:
+    """Opens the clients, a few at once; who is refused comes again when told to, as real clients do."""
+
+    def __init__(
+        self, coordinator: Coordinator, progress: _Progress, script: Sequence[Int16], owner: Owner, name: str
+    ) -> None:
+        self._coordinator = coordinator
+        self._progress = progress
+        self._script = script
+        self._owner = owner
+        self._name = name
+        self._waiting = deque((0.0, number) for number in range(progress.plan.sessions))
+        """When each may try that is not in; in the order in which they have tried."""
+        self._refused: set[int] = set()
+
+    def let_in(self, now: float) -> list[_Client]:
+        """Those who have come in at this moment, clock seconds."""
+        clients: list[_Client] = []
+        for _ in range(OPENING_AT_ONCE):
+            if not self._waiting or self._waiting[0][0] > now:
+                break
+            client = self._try(self._waiting.popleft()[1], now)
+            if client is not None:
+                clients.append(client)
+        self._progress.opened += len(clients)
+        self._progress.refused = len(self._refused)
+        return clients
+
+    def _try(self, number: int, now: float) -> _Client | None:
+        settings = SessionSettings(session_id=f"{self._name}-{number + 1}")
+        try:
+            stream = self._coordinator.open(settings, TRANSPORT, max_message_bytes=MESSAGE_BYTES, owner=self._owner)
+        except AlfredVoiceError as error:
+            wait_s = error.retry_after_s if isinstance(error, Overloaded) else RETRY_S
+            self._waiting.append((now + wait_s, number))
+            self._refused.add(number)
+            self._progress.reason = str(error)
+            return None
+        self._refused.discard(number)
+        first = round(number * GOLDEN % 1 * len(self._script))
+        return _Client(stream, self._script, first, now)
 
 
 class _Client:

@@ -35,6 +35,8 @@ HEALTH_TICKS = 10
 """Each session is told the state of health at every tenth tick, once a second."""
 ALERT_SPAN_S = 60.0
 """What counts only now and then is counted over so long for the alerts."""
+ADMISSION_TOLD_EVERY_S = 10.0
+"""The log is told no more often that new sessions are refused, or let in again."""
 COLLECT_EVERY_S = 30.0
 COLLECT_PRESSING_S = 3.0
 """While the daemon degrades, be it for memory itself or for the work that memory was taken for."""
@@ -62,7 +64,8 @@ class Upkeep:
         self._engine_states: Callable[[], Mapping[str, str]] = dict
         self._dispatch: Dispatch | None = None
         self._clear_cache: Callable[[], int] = lambda: 0
-        self._collected_at = float("-inf")
+        self._collected_at = self._admission_told_at = float("-inf")
+        self._admitted = True
         self._tick = -1
         self._reconfigured = asyncio.Event()
 
@@ -136,6 +139,7 @@ class Upkeep:
                 self._collected_at = now
                 self._free()
         self._watch_limits(now)
+        self._watch_admission(now)
         self.vitals.note(parts, self.degradation.rung, len(streams))
         self._tell_health(streams)
 
@@ -172,6 +176,30 @@ class Upkeep:
             log.warning("alert_raised" if change.is_raised else "alert_cleared", extra=news)
             if self.on_alert is not None:
                 self.on_alert(change)
+
+    def _watch_admission(self, now: float) -> None:
+        admits = self.admits()
+        if admits == self._admitted or now - self._admission_told_at < ADMISSION_TOLD_EVERY_S:
+            return
+        self._admitted, self._admission_told_at = admits, now
+        sessions = len(self._roster)
+        demand = round(self.meter.demand.share(sessions + 1), 2)
+        news = {"sessions": sessions, "rung": int(self.degradation.rung), "demand": demand}
+        if admits:
+            log.info("sessions_admitted", extra=news)
+        else:
+            log.warning("sessions_refused", extra={**news, "reason": self.refusal()})
+
+    def refusal(self) -> str:
+        """Why nobody is let in now, for those who are refused and for the log."""
+        if self._can_serve_more:
+            return "the daemon is overloaded and takes no new sessions now"
+        sessions = len(self._roster) + 1
+        share, most = self.meter.demand.share(sessions), self._options.backpressure.recovery
+        return (
+            "the daemon is overloaded and takes no new sessions now: going by who speaks, "
+            f"{sessions} would need {share:.0%} of an engine's time, and at most {most:.0%} is given away"
+        )
 
     def admits(self) -> bool:
         """Whether one more session may be let in: nothing is paused, and all speakers together can be served."""

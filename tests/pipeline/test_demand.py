@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from alfred_voice.pipeline.demand import LEAST_HEARD_S, PRICE_WINDOW_S, TALK_WINDOW_S, Demand
+from alfred_voice.pipeline.demand import FEWEST_SESSIONS, LEAST_HEARD_S, PRICE_WINDOW_S, TALK_WINDOW_S, Demand
 
 
 TICK_S = 0.1
@@ -65,9 +65,15 @@ def test_those_who_only_listen_ask_for_nothing_however_many_they_are(room: Room)
 
 def test_nothing_is_concluded_from_a_first_dear_final(room: Room) -> None:
     room.go_on(LEAST_HEARD_S - 2, sessions=1, speakers=1, prices=(5.0, 0.0))
-    assert room.demand.share(2) == 0.0
+    assert room.demand.share(FEWEST_SESSIONS) == 0.0
     room.go_on(4, sessions=1, speakers=1, prices=(5.0, 0.0))
-    assert room.demand.share(2) == pytest.approx(10.0, rel=0.05)
+    assert room.demand.share(FEWEST_SESSIONS) == pytest.approx(5.0 * FEWEST_SESSIONS, rel=0.05)
+
+
+def test_of_a_few_nothing_is_concluded_however_much_the_only_one_speaks(room: Room) -> None:
+    room.go_on(30, sessions=1, speakers=1, prices=(0.5, 0.0))
+    assert [room.demand.share(sessions) for sessions in range(FEWEST_SESSIONS)] == [0.0] * FEWEST_SESSIONS
+    assert room.demand.share(FEWEST_SESSIONS) == pytest.approx(0.5 * FEWEST_SESSIONS)
 
 
 def test_what_was_dear_once_is_forgotten(room: Room) -> None:

@@ -307,7 +307,7 @@ def test_the_figures_are_there_for_operators(bench: Bench, turn_job: Make) -> No
 
 
 def test_what_speakers_will_ask_for_goes_by_what_speech_has_cost_the_busiest_engine(bench: Bench) -> None:
-    streams = [Waiting(session=Speaker(is_speaking=number < 4)) for number in range(10)]
+    streams = [Waiting(sending=True, session=Speaker(is_speaking=number < 4)) for number in range(10)]
     for _ in range(300):
         # Four speak: in a tenth of a second 0.4 s of speech, at a price of 0.1 s a second.
         bench.metrics.heard_s += 0.4

@@ -149,6 +149,23 @@ async def test_who_finds_no_room_is_counted_with_the_reason_and_the_others_go_on
     assert "the limit is 3" in end["reason"]
 
 
+async def test_who_was_refused_comes_again_when_told_to(
+    make_house: Callable[..., Awaitable[Any]], start: Start, options: CoordinatorOptions, eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Overloaded, "retry_after_s", 0.2, raising=False)
+    monkeypatch.setattr(Overloaded, "__init__", lambda self, message, *_: Exception.__init__(self, message))
+    house = await make_house(replace(options, sessions=SessionsOptions(max_concurrent=3)))
+
+    test = start(house, sessions=4, seconds=300, speech=0)
+    await eventually(lambda: (told(test)["opened"], told(test)["refused"]) == (3, 1))
+    house.coordinator.roster.all()[0].stop()
+    await eventually(lambda: (told(test)["opened"], told(test)["refused"]) == (4, 0))
+
+    test.stop()
+    assert (await over(test))["state"] == "stopped"
+
+
 async def test_its_sessions_count_as_those_of_who_started_it(house: Any, start: Start) -> None:
     end = await over(start(house, Owner(key="me", max_of_key=2), sessions=4, seconds=1, speech=0))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -255,22 +256,57 @@ async def test_who_is_refused_is_told_when_to_come_back(bench: Bench) -> None:
 
 
 async def test_nobody_new_is_let_in_while_those_who_speak_need_all_of_an_engine(bench: Bench) -> None:
-    stream = bench.house.open("early")
+    early = [bench.house.open() for _ in range(4)]
     metrics, lane = bench.house.coordinator.metrics, bench.house.coordinator._dispatch.lane_metrics["stt"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(stream.session), "is_speaking", property(lambda _: True))
+        patch.setattr(type(early[0].session), "is_speaking", property(lambda _: True))
+        patch.setattr(type(early[0]), "is_sending", lambda *_: True)
         for _ in range(300):
             metrics.heard_s += 0.1
-            lane.record_batch(1, 0.025, 0.0)
+            lane.record_batch(1, 0.011, 0.0)
             bench.tick()
-        assert bench.upkeep.degradation.rung is Rung.NONE, "a second session would need 0.5, a third 0.75"
-        bench.house.open("second")
+        assert bench.upkeep.degradation.rung is Rung.NONE, "a fifth session would need 0.55, a sixth 0.66"
+        bench.house.open("fifth")
         bench.tick()
-        with pytest.raises(Overloaded) as caught:
-            bench.house.open("third")
+        with pytest.raises(Overloaded, match="6 would need 66% of an engine's time, and at most 60%") as caught:
+            bench.house.open("sixth")
         assert caught.value.retry_after_s == TALK_WINDOW_S
     bench.tick(30)
-    bench.house.open("fourth")
+    bench.house.open("seventh")
+
+
+async def test_whose_connection_was_lost_in_the_middle_of_a_word_keeps_nobody_out(bench: Bench) -> None:
+    early = [bench.house.open() for _ in range(5)]
+    metrics, lane = bench.house.coordinator.metrics, bench.house.coordinator._dispatch.lane_metrics["stt"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(early[0].session), "is_speaking", property(lambda _: True))
+        for _ in range(300):
+            metrics.heard_s += 0.1
+            lane.record_batch(1, 0.05, 0.0)
+            bench.tick()
+        assert not any(stream.is_sending(bench.clock.now()) for stream in early)
+        bench.house.open("sixth")
+
+
+async def test_the_log_says_when_nobody_is_let_in_and_when_somebody_is_again_but_not_with_every_change(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "alfred_voice.pipeline.upkeep")
+
+    def told() -> list[str]:
+        return [record.message for record in caplog.records if record.message.startswith("sessions_")]
+
+    bench.climb_to(Rung.PAUSE_PROCESSING)
+    assert told() == ["sessions_refused"]
+    (refused,) = [record for record in caplog.records if record.message == "sessions_refused"]
+    assert refused.__dict__["reason"] == "the daemon is overloaded and takes no new sessions now"
+    bench.tick(20 * 10)
+    assert told() == ["sessions_refused", "sessions_admitted"]
+    for _ in range(3):
+        bench.climb_to(Rung.PAUSE_PROCESSING)
+        while not bench.upkeep.admits():
+            bench.tick()
+    assert 3 <= len(told()) <= 6, "at most every ten seconds"
 
 
 async def test_without_load_nothing_is_dropped(bench: Bench) -> None:
