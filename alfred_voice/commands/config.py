@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "show" and args.daemon is not None:
         text = show_daemon(args)
     elif args.action == "show":
-        from alfred_voice.app import check_engines  # loads NumPy, which the other actions can do without
+        from alfred_voice.workshop import check_engines  # loads NumPy, which the other actions can do without
 
         check_engines(args.loaded.config)
         text = show_json(args.loaded, args.changed) if args.json else show_yaml(args.loaded, args.changed)
