@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from alfred_voice.commands.config_live import DEFAULT_DAEMON, set_daemon, show_daemon
 from alfred_voice.commands.daemon_options import add_daemon_options
-from alfred_voice.config import Loaded, as_yaml, presets, reference, room_titles
+from alfred_voice.config import Loaded, presets, reference, room_titles
+from alfred_voice.config_file import as_yaml
 from alfred_voice.errors import ConfigError
 from alfred_voice.keys import Key
 from alfred_voice.live_keys import Reach, reach_of
