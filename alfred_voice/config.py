@@ -16,9 +16,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from msgspec import Meta
 
+from alfred_voice.config_file import Entry, Fault, entries_of, value_of
 from alfred_voice.errors import ConfigError
 from alfred_voice.keys import ENVIRONMENT_PREFIX, ROOM_SEPARATOR, Key, keys_of, shown
 from alfred_voice.log import LogOptions
@@ -42,11 +42,6 @@ from alfred_voice.session.options import InterruptionOptions, SttOptions, TurnOp
 
 
 DEFAULT_ORIGIN = "default"
-
-_STR_TAG = "tag:yaml.org,2002:str"
-_NULL_TAG = "tag:yaml.org,2002:null"
-_BOOL_TAG = "tag:yaml.org,2002:bool"
-_WHOLE_LINE = 10**9  # columns: never fold a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +112,6 @@ def presets() -> dict[str, str]:
     """The presets that come with the package, with the first line of each, which says what it is for."""
     texts = {file.name.removesuffix(".yaml"): file.read_text("utf-8") for file in _preset_files()}
     return {name: texts[name].partition("\n")[0].lstrip("# ").strip() for name in sorted(texts)}
-
-
-def as_yaml(value: Any) -> str:
-    """One value as it would stand in the YAML file, on one line."""
-    needs_quotes = isinstance(value, str) and not re.fullmatch(r"[\w./:+-]+", value, re.ASCII)
-    text = yaml.safe_dump(value, default_style='"' if needs_quotes else None, width=_WHOLE_LINE, allow_unicode=True)
-    return str(text).removesuffix("\n").removesuffix("\n...")
 
 
 def load(
@@ -267,59 +255,21 @@ class _Layers:
             self._refuse(key, str(exc), origin)
 
     def _read_yaml(self, text: str, origin: str) -> None:
-        try:
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-        except yaml.MarkedYAMLError as exc:
-            line = exc.problem_mark.line + 1 if exc.problem_mark else 1
-            self._problem(origin, f"line {line} is not YAML: {exc.problem or exc.context}")
-            return
-        except yaml.YAMLError as exc:
-            self._problem(origin, f"not YAML: {' '.join(str(exc).split())}")
-            return
-        except RecursionError:
-            self._problem(origin, "nested too deeply; expected rooms with keys")
-            return
-        except (ValueError, OverflowError) as exc:
-            # The library's own slips: an escape beyond Unicode, a version of thousands of digits.
-            self._problem(origin, f"not YAML: {exc}")
-            return
-        for room, where, node in self._entries(root, "", origin):
-            if room not in room_titles():
-                self._known(room, where)
-                continue
-            for name, key_where, value in self._entries(node, f"{room}.", origin):
-                self._read_entry(f"{room}.{name}", value, origin, key_where)
-
-    def _read_entry(self, path: str, node: yaml.Node, origin: str, where: str) -> None:
-        key = self._known(path, where)
-        if key is None:
-            return
-        try:
-            self._take(key, _value(key, node), origin)
-        except ValueError as exc:
-            self._refuse(key, str(exc), where)
-
-    def _entries(self, node: yaml.Node | None, prefix: str, origin: str) -> Iterator[tuple[str, str, yaml.Node]]:
-        """Name, place and value of each entry of a map; a room whose keys are all commented out has none."""
-        if node is None or node.tag == _NULL_TAG:
-            return
-        if not isinstance(node, yaml.MappingNode):
-            where = f"{origin}, line {node.start_mark.line + 1}"
-            expected = "a map of keys and values" if prefix else "a map of rooms"
-            self._problem(prefix.rstrip(".") or "top level", f"expected {expected}, got {_shape(node)}", where)
-            self._broken_rooms.add(prefix.rstrip("."))
-            return
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            where = f"{origin}, line {line}"
-            if not isinstance(key, yaml.ScalarNode):
-                self._problem(prefix.rstrip(".") or "top level", f"expected a name, got {_shape(key)}", where)
-            elif key.value in lines:
-                self._problem(f"{prefix}{key.value}", f"given twice, first in line {lines[key.value]}", where)
+        for found in entries_of(text, origin, room_titles()):
+            if isinstance(found, Fault):
+                self._problem(found.path, found.message, found.where)
+                self._broken_rooms.add(found.broken_room)
             else:
-                lines[key.value] = line
-                yield key.value, where, value
+                self._read_entry(found, origin)
+
+    def _read_entry(self, entry: Entry, origin: str) -> None:
+        key = self._known(entry.path, entry.where)
+        if key is None or entry.node is None:
+            return
+        try:
+            self._take(key, value_of(key, entry.node), origin)
+        except ValueError as exc:
+            self._refuse(key, str(exc), entry.where)
 
     def _known(self, path: str, where: str) -> Key | None:
         if path not in self._keys:
@@ -361,35 +311,6 @@ def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from ((f"{name}.{inner}", inner_value) for inner, inner_value in value.items())
         else:
             yield name, value
-
-
-def _value(key: Key, node: yaml.Node) -> Any:
-    """The value that a node of a YAML document means by its key's type.
-
-    Raises:
-        ValueError: it means none, or one out of range; the message says what came.
-    """
-    if not isinstance(node, yaml.ScalarNode):
-        raise ValueError(_shape(node))
-    if node.tag == _NULL_TAG:
-        if not key.is_optional:
-            raise ValueError("nothing")
-        return None
-    if key.is_text:
-        if node.tag != _STR_TAG:
-            raise ValueError(f'the bare word {node.value}, which YAML does not take for text: write "{node.value}"')
-        return key.convert(node.value)
-    if node.style is not None:
-        raise ValueError(f"the text {shown(node.value)}; leave out the quotes")
-    if key.bare is bool and node.tag != _BOOL_TAG:
-        raise ValueError(shown(node.value))
-    return key.read(node.value)
-
-
-def _shape(node: yaml.Node) -> str:
-    if isinstance(node, yaml.SequenceNode):
-        return "a list"
-    return "a map" if isinstance(node, yaml.MappingNode) else shown(str(node.value))
 
 
 def _preset_files() -> list[Traversable]:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from typing import Any
 
-from alfred_voice import __version__, app
+from alfred_voice import __version__, workshop
 from alfred_voice.audio.damage import Damage
 from alfred_voice.config import Config, load
 from alfred_voice.errors import AudioError, EngineFailure, InvalidSettings
@@ -133,11 +133,11 @@ class Recordings:
         self.workers = workers or default_workers()
         check_stt(self.config)
         self.warning = device_warning(self.config)
-        self._store = app.open_store(self.config)
-        self._detectors: list[VadEngine | RecordingVad] = [app.build_recording_vad(self.config, self._store)]
-        self._crew = app.build_crew(self.config, self._store, self.workers)
+        self._store = workshop.open_store(self.config)
+        self._detectors: list[VadEngine | RecordingVad] = [workshop.build_recording_vad(self.config, self._store)]
+        self._crew = workshop.build_crew(self.config, self._store, self.workers)
         self._is_closed = False
-        self._processor = app.open_processor(self.config)
+        self._processor = workshop.open_processor(self.config)
 
     def __enter__(self) -> Recordings:
         return self
@@ -196,7 +196,7 @@ class Recordings:
         try:
             vad = self._detectors.pop()
         except IndexError:
-            vad = app.build_recording_vad(self.config, self._store)
+            vad = workshop.build_recording_vad(self.config, self._store)
         config = self.config
         return Transcriber(vad, self._crew, config.vad, config.stt, min(MOST_CLIPS, config.pipeline.stt_max_batch))
 

@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from alfred_voice import app, config
+from alfred_voice import app, config, workshop
 from alfred_voice.log import configure
 from tests.faults import Switch, faulty
 
@@ -28,7 +28,9 @@ def main() -> int:
     switch = Switch(args.switch)
     running = configure(tree.log, stream=sys.stderr)
     try:
-        return app.serve(tree, lambda _: None, lambda asked, store: faulty(app.build_engines(asked, store), switch))
+        return app.serve(
+            tree, lambda _: None, lambda asked, store: faulty(workshop.build_engines(asked, store), switch)
+        )
     finally:
         running.close()
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alfred_voice.config import Loaded, as_yaml, load
+from alfred_voice.config import Loaded, load
+from alfred_voice.config_file import as_yaml
 from alfred_voice.errors import ConfigError
 
 

@@ -39,7 +39,7 @@ ALLOWED_IN: Mapping[str, tuple[str, ...]] = {
         "server.webrtc.seams",
         "server.webrtc.speech_track",
     ),
-    "yaml": ("config",),
+    "yaml": ("config_file",),
     # The probe runs alone, with nothing of ours.
     "time": ("clock", "bench.whisper_probe"),
     "httpx": ("models.openai_transport",),
@@ -224,7 +224,11 @@ def test_an_import_upward_is_found_and_named(house: Path, file: str, planted: st
             "models.onnx (line 2) imports soxr, which only audio.resample may",
         ),
         ("models/__init__", "def f():\n    import onnxruntime", "models (line 2) imports onnxruntime"),
-        ("__init__", "from yaml import safe_load", "__init__ (line 1) imports yaml.safe_load, which only config may"),
+        (
+            "__init__",
+            "from yaml import safe_load",
+            "__init__ (line 1) imports yaml.safe_load, which only config_file",
+        ),
         ("errors", "from urllib import request", "errors (line 1) imports urllib.request"),
     ],
 )

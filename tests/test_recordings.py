@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import alfred_voice
-from alfred_voice import app, recordings, transcribe, transcribe_stream
+from alfred_voice import recordings, transcribe, transcribe_stream, workshop
 from alfred_voice.audio.wav import write_wav
 from alfred_voice.errors import EmptyAudio, EngineFailure, InvalidSettings, UnsupportedAudio
 from alfred_voice.files.errors import RecordingUnreadable
@@ -47,8 +47,8 @@ class SpellingStt:
 @pytest.fixture
 def stt(monkeypatch: pytest.MonkeyPatch) -> SpellingStt:
     stt = SpellingStt()
-    monkeypatch.setattr(app, "build_recording_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
-    monkeypatch.setattr(app, "build_stt", lambda _config, _store: stt)
+    monkeypatch.setattr(workshop, "build_recording_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
+    monkeypatch.setattr(workshop, "build_stt", lambda _config, _store: stt)
     return stt
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alfred_voice import app
+from alfred_voice import workshop
 from alfred_voice.bench.alignment import align, synthesised
 from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.daemon import RunningDaemon, daemon_arguments, running_daemon
@@ -81,9 +81,9 @@ class Delays:
 
 def run(args: argparse.Namespace, config: Config) -> Report:
     """Measure in real time: about a minute and a half with the default recordings."""
-    store = app.open_store(config)
+    store = workshop.open_store(config)
     recordings = [recording for recording in load_recordings(store, args.audio) if recording.text != ""]
-    vad = app.build_vad(config, store)
+    vad = workshop.build_vad(config, store)
     spoken = [
         passage
         for recording in recordings
@@ -100,7 +100,7 @@ def _word_times(recording: Recording, config: Config) -> Iterable[SpokenWord]:
     """As the recording's makers have them, or from laying it along what the synthesiser says."""
     if recording.words or not recording.text:
         return recording.words
-    return align(recording.samples, words_of(recording.text), synthesised(app.build_tts(config), config.tts.voice))
+    return align(recording.samples, words_of(recording.text), synthesised(workshop.build_tts(config), config.tts.voice))
 
 
 async def _measure(args: argparse.Namespace, spoken: Sequence[Passage]) -> Delays:

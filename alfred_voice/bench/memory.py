@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alfred_voice import app
+from alfred_voice import workshop
 from alfred_voice.bench.arguments import positive, whole
 from alfred_voice.bench.caller import Caller
 from alfred_voice.bench.daemon import RunningDaemon, daemon_arguments, running_daemon
@@ -81,7 +81,7 @@ class _Found:
 
 def run(args: argparse.Namespace, config: Config) -> Report:
     """Measure; a minute or two, and the time that the speech takes."""
-    recordings = [recording for recording in load_recordings(app.open_store(config), args.audio) if recording.text]
+    recordings = [recording for recording in load_recordings(workshop.open_store(config), args.audio) if recording.text]
     if not recordings:
         raise BenchmarkFailed("expected recordings whose texts are known, but there is none")
     speech = np.concatenate([recording.samples for recording in recordings])

@@ -59,11 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> Report:
     """Measure."""
-    from alfred_voice import app
+    from alfred_voice import workshop
 
     clients = check_sessions(args.sessions, args.times)
     options = ScriptOptions(Mix.MIXED, round(args.seconds / FRAME_S), args.duty)
-    writer = ScriptWriter(turns_of(load_recordings(app.open_store(config), args.audio)), options)
+    writer = ScriptWriter(turns_of(load_recordings(workshop.open_store(config), args.audio)), options)
     found = run_event_loop(_measure(args, [writer.write(number) for number in range(clients)]))
     return Report(
         "overload", args.command_line, describe_machine(), _tables(found, clients), _curves(found), _checks(found)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from alfred_voice import app, recognisers
+from alfred_voice import recognisers, workshop
 from alfred_voice.audio.pcm import FRAME_SAMPLES, to_float
 from alfred_voice.bench.daemon import daemon_arguments, running_daemon
 from alfred_voice.bench.errors import BenchmarkFailed
@@ -162,7 +162,7 @@ class _Ours:
         )
         recordings: list[Recording] = []
         seconds = 0.0
-        for recording in load_recordings(app.open_store(config), args.audio):
+        for recording in load_recordings(workshop.open_store(config), args.audio):
             if recording.text and (not recordings or seconds + recording.seconds <= args.seconds):
                 recordings.append(recording)
                 seconds += recording.seconds
@@ -187,7 +187,7 @@ class _Ours:
 
     def vad(self) -> Found:
         """The detector by itself, one session in a call and 64 of them: CPU for 20 ms of each."""
-        engine, watch = app.build_vad(self.config, app.open_store(self.config)), Stopwatch()
+        engine, watch = workshop.build_vad(self.config, workshop.open_store(self.config)), Stopwatch()
         samples = to_float(_with_pause(self.recordings[0]))
         windows = samples[: len(samples) // WINDOW_SAMPLES * WINDOW_SAMPLES].reshape(-1, WINDOW_SAMPLES)
         found = {}
@@ -211,15 +211,19 @@ class _Ours:
 
     def turn(self) -> Found:
         """One judgement of 8 s on one thread."""
-        engine = app.build_turn(self.config, app.open_store(self.config))
+        engine = workshop.build_turn(self.config, workshop.open_store(self.config))
         samples = to_float(np.resize(_with_pause(self.recordings[0]), _TURN_S * SAMPLE_RATE))
         effort = Stopwatch().median(partial(engine.judge, [samples]), 5)
         return {"wall_ms": effort.wall_s * 1000, "cpu_ms": effort.cpu_s * 1000}
 
     def stt(self) -> Found:
         """A session for each recording: all that it asks for, as in the daemon, on this one process."""
-        config, store = self.config, app.open_store(self.config)
-        engines = app.build_vad(config, store), recognisers.build_stt(config, store), app.build_turn(config, store)
+        config, store = self.config, workshop.open_store(self.config)
+        engines = (
+            workshop.build_vad(config, store),
+            recognisers.build_stt(config, store),
+            workshop.build_turn(config, store),
+        )
         options = SessionOptions(config.vad, config.stt, config.turn, config.interruption)
         self._replay(engines, options, self.recordings[0].samples[: 2 * SAMPLE_RATE])
         texts, cpu_s, judging_cpu_s = [], 0.0, 0.0

@@ -153,14 +153,14 @@ class _Mix:
 
 def _turns(args: argparse.Namespace, config: Config) -> list[Turn]:
     """What the clients say: the turns of the recordings, or those of them that are complete."""
-    from alfred_voice import app
+    from alfred_voice import workshop
     from alfred_voice.bench.recordings import load_recordings
 
-    store = app.open_store(config)
+    store = workshop.open_store(config)
     turns = turns_of(load_recordings(store, args.audio))
     if args.turns == ALL_TURNS:
         return turns
-    return complete_turns(turns, app.build_turn(config, store), config.turn.threshold) or turns
+    return complete_turns(turns, workshop.build_turn(config, store), config.turn.threshold) or turns
 
 
 def _options(args: argparse.Namespace, mix: Mix) -> ScriptOptions:

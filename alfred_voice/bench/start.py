@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from alfred_voice import app, recognisers
+from alfred_voice import recognisers, workshop
 from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.daemon import daemon_arguments, running_daemon
 from alfred_voice.bench.errors import BenchmarkFailed
@@ -85,13 +85,13 @@ def _start_table(starts: Sequence[dict[str, float]]) -> Table:
 
 def _parts(config: Config) -> list[dict[str, Cell]]:
     """The engines, each loaded by itself in this process, which has the runtimes' code already."""
-    store, watch = app.open_store(config), Stopwatch()
+    store, watch = workshop.open_store(config), Stopwatch()
     loads: dict[str, Callable[[], object]] = {
-        "detector": partial(app.build_vad, config, store),
+        "detector": partial(workshop.build_vad, config, store),
         "recogniser": partial(recognisers.build_stt, config, store),
-        "turn model": partial(app.build_turn, config, store),
-        "synthesiser": partial(app.build_tts, config),
-        "all four side by side": partial(app.build_engines, config, store),
+        "turn model": partial(workshop.build_turn, config, store),
+        "synthesiser": partial(workshop.build_tts, config),
+        "all four side by side": partial(workshop.build_engines, config, store),
     }
     rows: list[dict[str, Cell]] = []
     for what, load in loads.items():

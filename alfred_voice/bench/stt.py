@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from alfred_voice import app, recognisers
+from alfred_voice import recognisers, workshop
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.bench.arguments import positive, whole
 from alfred_voice.bench.machine import describe_machine
@@ -99,12 +99,12 @@ def run(args: argparse.Namespace, config: Config) -> Report:
         pipeline=replace(config.pipeline, engine_threads=args.threads),
         stt=replace(config.stt, partial_interval_ms=args.interval),
     )
-    store = app.open_store(config)
+    store = workshop.open_store(config)
     speech = [recording for recording in load_recordings(store, args.audio) if recording.text != ""]
     bench = _Bench(
-        app.build_vad(config, store),
+        workshop.build_vad(config, store),
         recognisers.build_stt(config, store),
-        app.build_turn(config, store),
+        workshop.build_turn(config, store),
         config,
         Stopwatch(),
         tuple(speech),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 
-from alfred_voice import app
+from alfred_voice import workshop
 from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.machine import describe_machine
 from alfred_voice.bench.report import Cell, Column, Report, Table
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> Report:
     """Measure."""
-    engine = app.build_tts(config)
+    engine = workshop.build_tts(config)
     texts = {f"own {number}": text for number, text in enumerate(args.text or (), start=1)} or {
         "short": SHORT,
         "long": LONG,

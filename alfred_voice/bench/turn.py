@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from alfred_voice import app
+from alfred_voice import workshop
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.machine import describe_machine
@@ -38,9 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> Report:
     """Measure."""
-    store = app.open_store(config)
+    store = workshop.open_store(config)
     recordings = [recording for recording in load_recordings(store, args.audio) if recording.text != ""]
-    vad = app.build_vad(config, store)
+    vad = workshop.build_vad(config, store)
     spoken = [passage for recording in recordings for passage in passages(recording, (), vad, config.vad)]
     samples = max((recording.samples for recording in recordings), key=len)
     rows = [row for threads in (1, _CONFIGURED) for row in _times(_engine(config, store, threads), samples, args.runs)]
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace, config: Config) -> Report:
 
 def _engine(config: Config, store: Store, threads: int) -> TurnEngine:
     if threads == _CONFIGURED:
-        return app.build_turn(config, store)
-    return app.build_turn(replace(config, pipeline=replace(config.pipeline, engine_threads=threads)), store)
+        return workshop.build_turn(config, store)
+    return workshop.build_turn(replace(config, pipeline=replace(config.pipeline, engine_threads=threads)), store)
 
 
 def _times(engine: TurnEngine, samples: Int16, runs: int) -> Iterator[dict[str, Cell]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alfred_voice import app
+from alfred_voice import workshop
 from alfred_voice.bench.arguments import whole
 from alfred_voice.bench.errors import BenchmarkFailed
 from alfred_voice.bench.machine import describe_machine
@@ -45,8 +45,8 @@ def run(args: argparse.Namespace, config: Config) -> Report:
     """Measure."""
     if min(args.batch) < 1:
         raise BenchmarkFailed(f"--batch: expected at least one session, got {min(args.batch)}")
-    store = app.open_store(config)
-    rows = list(_rows(app.build_vad(config, store), _stock(store), args.batch, args.runs))
+    store = workshop.open_store(config)
+    rows = list(_rows(workshop.build_vad(config, store), _stock(store), args.batch, args.runs))
     columns = (
         Column("batch", "sessions in a call", digits=0),
         Column("ours", "this detector", "us"),

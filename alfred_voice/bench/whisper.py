@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from alfred_voice import app
+from alfred_voice import workshop
 from alfred_voice.audio.pcm import to_float
 from alfred_voice.bench import whisper_probe
 from alfred_voice.bench.arguments import whole
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace, config: Config) -> Report:
     """Measure."""
     if not all(1.0 <= seconds <= 30.0 for seconds in args.seconds):
         raise BenchmarkFailed("--seconds: expected lengths from 1 to 30 s")
-    store = app.open_store(config)
+    store = workshop.open_store(config)
     speech = np.concatenate([one.samples for one in load_recordings(store, args.audio) if one.text])
     clips = tuple(np.resize(speech, round(seconds * SAMPLE_RATE)) for seconds in args.seconds)
     rows: list[dict[str, Any]] = []

@@ -97,15 +97,15 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; 0 when every step went well, else 1."""
-    from alfred_voice import app, recognisers  # loads NumPy, which the parser can do without
+    from alfred_voice import recognisers, workshop  # loads NumPy, which the parser can do without
 
     config = args.loaded.config
-    store = app.open_store(config)
+    store = workshop.open_store(config)
     engines = Builders(
-        tts=partial(app.build_tts, config),
-        vad=partial(app.build_vad, config, store),
+        tts=partial(workshop.build_tts, config),
+        vad=partial(workshop.build_vad, config, store),
         stt=partial(recognisers.build_stt, config, store),
-        turn=partial(app.build_turn, config, store),
+        turn=partial(workshop.build_turn, config, store),
     )
     steps = SelfTest(config, store, engines, SystemClock()).run()
     is_ok = all(step.result == "ok" for step in steps)

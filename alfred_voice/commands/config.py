@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from alfred_voice.commands.config_live import DEFAULT_DAEMON, set_daemon, show_daemon
 from alfred_voice.commands.daemon_options import add_daemon_options
-from alfred_voice.config import Loaded, as_yaml, presets, reference, room_titles
+from alfred_voice.config import Loaded, presets, reference, room_titles
+from alfred_voice.config_file import as_yaml
 from alfred_voice.errors import ConfigError
 from alfred_voice.keys import Key
 from alfred_voice.live_keys import Reach, reach_of
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "show" and args.daemon is not None:
         text = show_daemon(args)
     elif args.action == "show":
-        from alfred_voice.app import check_engines  # loads NumPy, which the other actions can do without
+        from alfred_voice.workshop import check_engines  # loads NumPy, which the other actions can do without
 
         check_engines(args.loaded.config)
         text = show_json(args.loaded, args.changed) if args.json else show_yaml(args.loaded, args.changed)

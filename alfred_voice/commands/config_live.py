@@ -10,7 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from alfred_voice.commands.daemon_options import key_advice, key_of
-from alfred_voice.config import DEFAULT_ORIGIN, as_yaml, reference, report
+from alfred_voice.config import DEFAULT_ORIGIN, reference, report
+from alfred_voice.config_file import as_yaml
 from alfred_voice.errors import ConfigError
 from alfred_voice.keys import shown
 

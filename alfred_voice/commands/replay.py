@@ -82,7 +82,7 @@ def _models(config: Config, recording: Recording) -> Answer:
     """Asks the models of this machine, each question alone and at once."""
     from dataclasses import dataclass
 
-    from alfred_voice import app
+    from alfred_voice import workshop
     from alfred_voice.clock import ManualClock
     from alfred_voice.pipeline.engine_work import DetectWork, JudgeWork, TranscribeWork
     from alfred_voice.pipeline.work import Job
@@ -95,9 +95,9 @@ def _models(config: Config, recording: Recording) -> Answer:
         ended: bool = False
         session_id: str = recording.heading.session_id
 
-    store, speaker = app.open_store(config), Speaker()
-    detect = DetectWork(app.build_vad(config, store))
-    judge = JudgeWork(app.build_turn(config, store))
+    store, speaker = workshop.open_store(config), Speaker()
+    detect = DetectWork(workshop.build_vad(config, store))
+    judge = JudgeWork(workshop.build_turn(config, store))
     transcribe = TranscribeWork(build_stt(config, store), ManualClock())
 
     def answer(request: Any, now: float) -> Any:

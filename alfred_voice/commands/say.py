@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         AlfredVoiceError: it cannot be done as asked.
     """
-    from alfred_voice import app  # loads NumPy, which the parser can do without
+    from alfred_voice import workshop  # loads NumPy, which the parser can do without
 
-    engine = app.build_tts(args.loaded.config)
+    engine = workshop.build_tts(args.loaded.config)
     if args.voices is not None:
         return _list_voices(engine, args.voices)
     try:

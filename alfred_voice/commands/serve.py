@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from alfred_voice import app, config
+from alfred_voice import app, config, workshop
 from alfred_voice.errors import ConfigError
 from alfred_voice.log import configure
 
@@ -37,7 +37,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run it; 0 after a clean shutdown, 1 when it could not start."""
     loaded = _overridden(args.loaded, args)
-    app.check_engines(loaded.config)
+    workshop.check_engines(loaded.config)
     running = configure(loaded.config.log, stream=sys.stderr)
     try:
         sources = app.Sources(loaded, lambda: _overridden(_read_again(args), args), running.set_level)

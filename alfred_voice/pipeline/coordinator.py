@@ -7,37 +7,30 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
-from alfred_voice import __version__
 from alfred_voice.audio.pcm import FRAME_MS
 from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, DaemonFailed, Draining, InvalidSettings, Overloaded, StillLoading
-from alfred_voice.events import Event, ResumeOffer, SessionStarted, WarningRaised
+from alfred_voice.events import ResumeOffer, SessionStarted, WarningRaised
 from alfred_voice.models.engine import Engines, Int16
 from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.spoken import only_language, unknown_language
 from alfred_voice.pipeline.alerts import AlertChange
+from alfred_voice.pipeline.assembly import Assembly, Traced
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.health import status_of
 from alfred_voice.pipeline.history import History
 from alfred_voice.pipeline.memory import MEGABYTE
 from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
-from alfred_voice.pipeline.outbox import Outbox
 from alfred_voice.pipeline.owner import NOBODY, Owner
-from alfred_voice.pipeline.recorder import Recorder, Tape
-from alfred_voice.pipeline.recording_folder import AUDIO
+from alfred_voice.pipeline.recorder import Recorder
 from alfred_voice.pipeline.roster import Roster
 from alfred_voice.pipeline.stream import Stream
-from alfred_voice.pipeline.stream_parts import StreamParts
 from alfred_voice.pipeline.synthesiser import Synthesiser
-from alfred_voice.pipeline.turn_trace import RemoteParent, Span, TurnTrace
+from alfred_voice.pipeline.turn_trace import RemoteParent, Tracing
 from alfred_voice.pipeline.upkeep import Upkeep
-from alfred_voice.pipeline.voice import Voice
-from alfred_voice.session.playout import Playout
-from alfred_voice.session.recorded import Heading, RecordedPlayout, RecordedSession
-from alfred_voice.session.session import Session
 from alfred_voice.session.settings import SessionSettings
 
 
@@ -51,14 +44,6 @@ class Phase(Enum):
     READY = "ready"
     DRAINING = "draining"
     FAILED = "failed"
-
-
-class Tracing(Protocol):
-    """Where spans of turns go."""
-
-    def export(self, span: Span, session_id: str, parent: RemoteParent | None) -> None:
-        """Take a turn; must not wait."""
-        ...
 
 
 class Coordinator:
@@ -84,8 +69,7 @@ class Coordinator:
         self._upkeep = Upkeep(options, clock, metrics, self.roster)
         self._dispatch: Dispatch | None = None
         self._synthesiser: Synthesiser | None = None
-        self._recorder = Recorder(options.recording)
-        self._tapes: dict[Session, Tape] = {}
+        self._assembly: Assembly | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._failure = ""
         self.tracing: Tracing | None = None
@@ -123,6 +107,7 @@ class Coordinator:
             options.pipeline.engine_timeout_s, engines.builders.get("tts"),
         )  # fmt: skip
         synthesiser = self._synthesiser
+        self._assembly = Assembly(self._dispatch, synthesiser, Recorder(options.recording), self._clock, self.metrics)
         self._upkeep.watch(self._dispatch, synthesiser.figures, synthesiser.clear_cache, lambda: self._engine_states)
         loop = asyncio.get_running_loop()
         self._tasks = [
@@ -159,7 +144,8 @@ class Coordinator:
             await self._dispatch.close()
         if self._synthesiser is not None:
             self._synthesiser.close()
-        await self._recorder.close()
+        if self._assembly is not None:
+            await self._assembly.close()
 
     # While it runs
 
@@ -263,7 +249,9 @@ class Coordinator:
         language = settings.language or self.options.session.stt.language
         # Of a recogniser with one language every final is in that, also one that nobody was asked about.
         settings = replace(settings, language=only_language(spoken) or settings.language)
-        stream = self._make_stream(settings, transport, first_seq, parent)
+        stream = self._ready_assembly.assemble(
+            settings, self.options, transport, first_seq, None if self.tracing is None else Traced(self.tracing, parent)
+        )
         self.roster.add(stream, owner)
         self.metrics.sessions_active.labels(transport).inc()
         self._upkeep.degradation.apply(stream)
@@ -273,7 +261,7 @@ class Coordinator:
             "queue_ms": self.options.pipeline.queue_frames * FRAME_MS,
         }
         names = roll.names_for(settings.engine)
-        is_recorded = stream.session in self._tapes or None
+        is_recorded = self._ready_assembly.is_recorded(stream) or None
         stream.tell(SessionStarted(settings.sample_rate, settings.encoding, names, limits, resume, is_recorded))
         if unknown := unknown_language(language, spoken, names["stt"]):
             stream.tell(WarningRaised("language_unknown", unknown))
@@ -286,69 +274,10 @@ class Coordinator:
         if settings.engine is not None and settings.engine not in known:
             raise InvalidSettings(f"engine: expected one of {', '.join(known)}, got {settings.engine[:64]!r}")
 
-    def _trace_of(self, settings: SessionSettings, parent: RemoteParent | None) -> Callable[[Event], None] | None:
-        """What makes spans of a session's events."""
-        tracing = self.tracing
-        if tracing is None:
-            return None
-        turns = TurnTrace(has_turns=settings.turns)
-
-        def note(event: Event) -> None:
-            for span in turns.note(event, self._clock.now()):
-                tracing.export(span, settings.session_id, parent)
-
-        return note
-
-    def _make_stream(
-        self, settings: SessionSettings, transport: str, first_seq: int, parent: RemoteParent | None
-    ) -> Stream:
-        dispatch, synthesiser, options = self._ready_dispatch, self._ready_synthesiser, self.options
-        session = self._make_session(settings)
-        retained = options.sessions.resume_events if settings.resumable else 0
-        outbox = Outbox(options.pipeline.outbox_events, first_seq, retained=retained)
-        return Stream(
-            StreamParts(
-                session=session,
-                outbox=outbox,
-                voice=lambda tell: Voice(
-                    settings, synthesiser, session.playout, outbox, tell, self._clock, options.tts.max_queued
-                ),
-                clock=self._clock,
-                metrics=self.metrics,
-                wake=dispatch.wake,
-                transport=transport,
-                queue_frames=options.pipeline.queue_frames,
-                trace=self._trace_of(settings, parent),
-            )
-        )
-
-    def _make_session(self, settings: SessionSettings) -> Session:
-        options = self.options
-        if not options.recording.enabled:
-            return Session(settings, options.session, Playout(options.tts.lead_ms))
-        wall, lead_ms = self._clock.wall(), options.tts.lead_ms
-        tape = self._recorder.new_tape(settings.session_id, wall, options.recording)
-        heading = Heading(
-            session_id=settings.session_id,
-            settings=settings,
-            options=options.session,
-            lead_ms=lead_ms,
-            engines=self._ready_dispatch.roll.names_for(settings.engine),
-            began_at=wall,
-            program=__version__,
-            audio=f"{tape.name}{AUDIO}",
-        )
-        tape.begin(heading)
-        session = RecordedSession(settings, options.session, RecordedPlayout(lead_ms, tape.note), tape.note)
-        self._tapes[session] = tape
-        return session
-
     def _on_end(self, stream: Stream) -> None:
         if not self.roster.remove(stream, self._clock.now()):
             return
-        tape = self._tapes.pop(stream.session, None)
-        if tape is not None:
-            tape.close()
+        self._ready_assembly.dissolve(stream)
         stats = stream.session.stats
         reason = stream.end_reason or "error"
         self.metrics.sessions_active.labels(stream.transport).dec()
@@ -461,3 +390,9 @@ class Coordinator:
         if self._synthesiser is None:
             raise StillLoading("the models are being loaded", retry_after_s=2)
         return self._synthesiser
+
+    @property
+    def _ready_assembly(self) -> Assembly:
+        if self._assembly is None:
+            raise StillLoading("the models are being loaded", retry_after_s=2)
+        return self._assembly

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -18,7 +17,6 @@ from alfred_voice.clock import Clock
 from alfred_voice.errors import AlfredVoiceError, EngineDown, EngineFault, EngineRests
 from alfred_voice.models.engine import Closing
 from alfred_voice.pipeline.engine_call import Work, close_aside, outcome_of
-from alfred_voice.pipeline.engine_thread import EngineThread
 from alfred_voice.pipeline.lane_options import (
     DOWN_PATIENCE_S,
     EXPIRY_TICK_S,
@@ -30,6 +28,7 @@ from alfred_voice.pipeline.lane_options import (
 from alfred_voice.pipeline.metrics import LaneMetrics
 from alfred_voice.pipeline.rebuild import Rebuild
 from alfred_voice.pipeline.trial import Settled, Trial, blamed
+from alfred_voice.pipeline.watched_thread import WatchedThread
 from alfred_voice.pipeline.work import Job, JobQueue, is_urgent
 from alfred_voice.session.requests import Request
 
@@ -38,9 +37,6 @@ R = TypeVar("R", bound=Request)
 A = TypeVar("A")
 
 log = logging.getLogger(__name__)
-
-CLOSE_WITHIN_S = 5.0
-"""How long a batch that runs may hold up the end."""
 
 _USUAL = LaneOptions()
 
@@ -79,16 +75,16 @@ class Lane(Generic[R, A]):
         self._metrics = metrics
         self._options = options
         self._build = options.build
-        self._thread = EngineThread(f"lane-{name}") if options.threaded else None
+        self._thread: WatchedThread[Sequence[A] | Exception] | None = None
+        if options.threaded:
+            self._thread = WatchedThread(f"lane-{name}", self._receive, self._on_hang)
         self._batch: list[Job[R]] = []
         self._size = 0
         self._is_urgent = True
         self._trial: Trial[R] | None = None
         self._asked: Sequence[Job[R]] = ()
-        self._running: Future[Sequence[A] | Exception] | None = None
         self._started_at = self._engine_s = self._waited_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._watchdog: asyncio.TimerHandle | None = None
         self._tries: dict[Job[R], int] = {}
         self._hangs: dict[Job[R], int] = {}
         self._blamed_streams: set[Any] = set()
@@ -107,7 +103,8 @@ class Lane(Generic[R, A]):
         """How long the engine has computed for the batch that it has now; 0 without one."""
         if not self._size:
             return 0.0
-        return self._engine_s + (0.0 if self._running is None else now - self._started_at)
+        is_running = self._thread is not None and self._thread.is_running
+        return self._engine_s + (now - self._started_at if is_running else 0.0)
 
     @property
     def state(self) -> str:
@@ -162,36 +159,14 @@ class Lane(Generic[R, A]):
             self._asked = jobs
             self._started_at = self._clock.now()
             if self._thread is not None:
-                self._hand_over(self._thread, self._work, jobs)
+                timeout_s = self._options.limit_s(self._work.longest_s(len(jobs)))
+                self._thread.call(partial(outcome_of, self._work, jobs), timeout_s)
                 return
             jobs = self._heed(outcome_of(self._work, jobs))
 
-    def _hand_over(self, thread: EngineThread, work: Work[R, A], jobs: Sequence[Job[R]]) -> None:
-        loop = asyncio.get_running_loop()
-        running: Future[Sequence[A] | Exception] = Future()
-        self._running = running
-        running.add_done_callback(partial(self._bring_back, loop))
-        thread.put(lambda: running.set_result(outcome_of(work, jobs)))
-        timeout_s = self._options.limit_s(work.longest_s(len(jobs)))
-        self._watchdog = loop.call_later(timeout_s, self._on_hang, timeout_s)
-
-    def _bring_back(self, loop: asyncio.AbstractEventLoop, done: Future[Sequence[A] | Exception]) -> None:
-        # In the lane's thread. What has been given up comes back to nobody.
-        if not self._closed and self._running is done:
-            loop.call_soon_threadsafe(self._receive, done)
-
-    def _receive(self, done: Future[Sequence[A] | Exception]) -> None:
-        if self._running is not done or self._closed:
-            return
-        self._running = None
-        self._stop_watching()
-        self._pursue(self._heed(done.result()))
+    def _receive(self, outcome: Sequence[A] | Exception) -> None:
+        self._pursue(self._heed(outcome))
         self.kick()
-
-    def _stop_watching(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-        self._watchdog = None
 
     # What comes of it
 
@@ -272,12 +247,8 @@ class Lane(Generic[R, A]):
     def _on_hang(self, after_s: float) -> None:
         """Give up a call that takes too long, and with it the thread and the engine that are in it."""
         hung, trial = self._asked, self._trial
-        self._watchdog = self._running = None
         self._metrics.record_timeout()
         log.error("engine_timeout", extra={"lane": self.name, "batch": len(hung), "after_s": after_s})
-        if self._thread is not None:
-            self._thread.end()
-            self._thread = EngineThread(f"lane-{self.name}")
         self._engine_s += after_s
         for job in hung:
             self._hangs[job] = self._hangs.get(job, 0) + 1
@@ -408,10 +379,7 @@ class Lane(Generic[R, A]):
         """Take no more batches, and wait a little for the one that runs; nobody gets its answers."""
         self._closed = True
         self._cancel_timer()
-        self._stop_watching()
         if self._rebuild is not None:
             self._rebuild.cancel()
         if self._thread is not None:
-            self._thread.end()
-        if self._running is not None:
-            await asyncio.wait([asyncio.wrap_future(self._running)], timeout=CLOSE_WITHIN_S)
+            await self._thread.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from alfred_voice.events import (
     Event,
@@ -56,6 +57,13 @@ def parse_traceparent(header: str | None) -> RemoteParent | None:
         return None
     trace_id, span_id, flags = (int(part, 16) for part in found.groups())
     return RemoteParent(trace_id, span_id, bool(flags & 1)) if trace_id and span_id else None
+
+
+class Tracing(Protocol):
+    """Where spans of turns go."""
+
+    def export(self, span: Span, session_id: str, parent: RemoteParent | None) -> None:
+        """Take a turn; must not wait."""
 
 
 class TurnTrace:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from alfred_voice import app, recognisers
+from alfred_voice import recognisers, workshop
 from alfred_voice.cli import main
 from alfred_voice.clock import SystemClock
 from alfred_voice.commands import check
@@ -152,7 +152,7 @@ class TestRealInstallation:
             def judge(self, turns: list[Any]) -> list[TurnJudgement]:
                 return [TurnJudgement(probability) for _ in turns]
 
-        monkeypatch.setattr(app, "build_turn", lambda _config, _store: Stubborn())
+        monkeypatch.setattr(workshop, "build_turn", lambda _config, _store: Stubborn())
         code, steps = report(capsys)
         assert code == 1
         assert results(steps) == {failed: "FAILED"}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alfred_voice import app, cli, config
+from alfred_voice import cli, config, workshop
 from alfred_voice.clock import SystemClock
 from alfred_voice.models.engine import Engines
 from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn, ScriptedVad
@@ -147,7 +147,7 @@ def test_a_conversation_with_real_models_replays_and_this_machines_models_hear_t
     models: Store, beckett: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree = config.load().config
-    file = record(tmp_path / "recordings", beckett, app.build_engines(tree, models))
+    file = record(tmp_path / "recordings", beckett, workshop.build_engines(tree, models))
 
     assert cli.main(["replay", str(file)]) == 0
     capsys.readouterr()

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from alfred_voice import app
+from alfred_voice import workshop
 from alfred_voice.audio.wav import write_wav
 from alfred_voice.cli import main
 from alfred_voice.errors import EngineFailure
@@ -52,8 +52,8 @@ class NumberingStt:
 def stt(monkeypatch: pytest.MonkeyPatch) -> NumberingStt:
     """Loudness instead of the detector, and numbers instead of words."""
     stt = NumberingStt()
-    monkeypatch.setattr(app, "build_recording_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
-    monkeypatch.setattr(app, "build_stt", lambda _config, _store: stt)
+    monkeypatch.setattr(workshop, "build_recording_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
+    monkeypatch.setattr(workshop, "build_stt", lambda _config, _store: stt)
     return stt
 
 

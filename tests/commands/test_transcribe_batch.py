@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alfred_voice import app, recordings
+from alfred_voice import recordings, workshop
 from alfred_voice.audio.wav import write_wav
 from alfred_voice.cli import main
 from alfred_voice.errors import EngineFailure
@@ -43,8 +43,8 @@ class LengthStt:
 @pytest.fixture
 def stt(monkeypatch: pytest.MonkeyPatch) -> LengthStt:
     stt = LengthStt()
-    monkeypatch.setattr(app, "build_recording_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
-    monkeypatch.setattr(app, "build_stt", lambda _config, _store: stt)
+    monkeypatch.setattr(workshop, "build_recording_vad", lambda _config, _store: ScriptedVad(speech_above(0.1)))
+    monkeypatch.setattr(workshop, "build_stt", lambda _config, _store: stt)
     return stt
 
 

@@ -234,7 +234,7 @@ async def test_nobody_gets_in_while_processing_is_paused_and_who_is_in_goes_on(
 
 async def test_a_session_that_cannot_be_made_leaves_nothing_behind(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("alfred_voice.pipeline.coordinator.Session", lambda *_: 1 / 0)
+        patch.setattr("alfred_voice.pipeline.assembly.Session", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             house.open("one")
     assert len(house.coordinator.roster) == 0

@@ -112,7 +112,7 @@ async def test_recording_begins_with_the_sessions_that_are_opened_after_it_was_a
     house: Any, recording: CoordinatorOptions, heard: Any, folder: Path, options: CoordinatorOptions
 ) -> None:
     before = house.open()
-    house.coordinator._recorder = Recorder(recording.recording)
+    house.coordinator._assembly._recorder = Recorder(recording.recording)
     house.coordinator.reconfigure(recording)
     after = house.open()
     for stream in (before, after):

@@ -98,12 +98,12 @@ async def test_a_batch_that_takes_longer_than_a_row_counts_while_it_runs(watched
     watched.tick(8)
     lane = watched.house.coordinator._dispatch.transcribe[""]
     began = watched.clock.now()
-    lane._size, lane._running, lane._started_at = 1, object(), began
+    lane._size, lane._thread._running, lane._started_at = 1, object(), began
     watched.tick(8)
     assert watched.last["lane.stt"] == pytest.approx(1.0)
     watched.tick(4)
     # It is done in the middle of a second; the rest of that nothing was computed.
-    lane._size, lane._running = 0, None
+    lane._size, lane._thread._running = 0, None
     lane._metrics.record_batch(1, watched.clock.now() - began, 0.0)
     watched.tick(4)
     assert watched.last["lane.stt"] == pytest.approx(0.5)
