@@ -17,6 +17,10 @@ class Clock(Protocol):
         """Seconds since 1970-01-01 UTC, for people and logs only."""
         ...
 
+    def spent(self) -> float:
+        """Seconds of processor time that the calling thread has used; the origin means nothing."""
+        ...
+
     def sleep(self, seconds: float) -> None:
         """Hold the calling thread for so long."""
         ...
@@ -31,6 +35,10 @@ class SystemClock:
     def wall(self) -> float:
         """Seconds since 1970-01-01 UTC."""
         return time.time()
+
+    def spent(self) -> float:
+        """Seconds of processor time of the calling thread, in user and system mode."""
+        return time.thread_time()
 
     def sleep(self, seconds: float) -> None:
         """Hold the calling thread for so long."""
@@ -55,6 +63,10 @@ class ManualClock:
 
     def wall(self) -> float:
         """The same seconds: a manual clock has no calendar."""
+        return self._now
+
+    def spent(self) -> float:
+        """The same seconds: whoever has a manual clock works all the time."""
         return self._now
 
     def sleep(self, seconds: float) -> None:

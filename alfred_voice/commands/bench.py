@@ -50,6 +50,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "tts": Benchmark("synthesiser: time to the first audio, and for a second of speech", draws=False),
     "sessions": Benchmark("the daemon under many clients: delays, losses, processor time, memory", hears=True),
     "overload": Benchmark("the daemon under several times the load that it can serve, and afterwards", hears=True),
+    "monitor": Benchmark("what it costs the daemon that somebody looks at its monitor", hears=True),
     "latency": Benchmark(
         "one speaker: from the last sample of speech to the text and the end of the turn", hears=True, draws=False
     ),

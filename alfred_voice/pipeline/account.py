@@ -86,6 +86,14 @@ class Account:
         self.note_processed(stats.frames_processed)
         self.note_dropped(stats.frames_dropped, "ended")
 
+    @property
+    def heard(self) -> tuple[str, dict[str, float], dict[str, float]]:
+        """The newest final that had words, and the newest latencies of finals and of turns; not to be changed.
+
+        What has not changed is the same object as before.
+        """
+        return self.last_text, self._final_ms.summary(), self._turn_ms.summary()
+
     def latencies(self) -> dict[str, Any]:
         """The newest latencies as JSON."""
         return {"final": self._final_ms.summary(), "turn": self._turn_ms.summary()}

@@ -88,6 +88,9 @@ class DoorFamilies:
             buckets=HTTP_BUCKETS,
             registry=registry,
         )
+        self.monitor = Counter(
+            "alfred_monitor_seconds", "Processor time that those who look at the monitor have cost", registry=registry
+        )
         self.recordings = Counter(
             "alfred_recordings", "Whole recordings by what became of them", ["outcome"], registry=registry
         )

@@ -11,7 +11,7 @@ from alfred_voice.pipeline.backpressure import LoadParts
 from alfred_voice.pipeline.demand import Demand
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.memory import Memory
-from alfred_voice.pipeline.metrics import Metrics, quantile
+from alfred_voice.pipeline.metrics import Metrics, Recent
 from alfred_voice.pipeline.options import CoordinatorOptions
 from alfred_voice.pipeline.stream import Stream
 
@@ -66,7 +66,7 @@ class LoadMeter:
         self.memory_mb = memory.resident_mb()
         self._memory_at = float("-inf")
         self._lag_s = 0.0
-        self._lags_s: deque[float] = deque(maxlen=NEWEST_LAGS)
+        self._lags_s = Recent(NEWEST_LAGS)
         self.frames_queued = 0
         """Frames waiting, all sessions."""
         self.oldest_s = 0.0
@@ -96,7 +96,7 @@ class LoadMeter:
             return self.parts
         if now - self._memory_at >= MEMORY_EVERY_S:
             self._memory_at, self.memory_mb = now, self._memory.resident_mb()
-        self._lags_s.append(lag_s)
+        self._lags_s.add(lag_s)
         self._metrics.loop_delay.observe(lag_s)
         # A single late turn, however late, is no load; a loop that is late again and again is.
         lag_s = min(max(0.0, lag_s - LOOP_GRAIN_S), 2 * LOOP_LIMIT_S)
@@ -198,7 +198,7 @@ class LoadMeter:
         return {name: round(value, 4) for name, value in asdict(self.parts).items()} | {
             "demand": round(self.demand.share(sessions), 4),
             "event_loop_lag_ms": round(self._lag_s * 1000, 2),
-            "event_loop_lag_p99_ms": round(quantile(sorted(self._lags_s) or [0.0], 0.99) * 1000, 2),
+            "event_loop_lag_p99_ms": round(self._lags_s.quantile(0.99) * 1000, 2),
         }
 
     def _publish(self, dispatch: Dispatch, sessions: int, now: float) -> None:

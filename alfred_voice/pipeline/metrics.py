@@ -6,7 +6,7 @@ counters. The same figures are at hand in the process for load, status and the m
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from statistics import fmean
@@ -40,15 +40,24 @@ RECENT = 512
 
 
 class Recent:
-    """The newest values of one figure."""
+    """The newest values of one figure.
+
+    They lie side by side in memory: who asks while the daemon is busy does not have to fetch each from somewhere else.
+    """
 
     def __init__(self, size: int = RECENT) -> None:
-        self._values: deque[float] = deque(maxlen=size)
+        self._values = array("d")
+        self._size = size
+        self._oldest = 0
         self._summary: dict[str, float] | None = None
 
     def add(self, value: float) -> None:
         """Add the newest value."""
-        self._values.append(value)
+        if len(self._values) < self._size:
+            self._values.append(value)
+        else:
+            self._values[self._oldest] = value
+            self._oldest = (self._oldest + 1) % self._size
         self._summary = None
 
     @property
@@ -60,8 +69,16 @@ class Recent:
         """Count, median, 95th percentile and largest; zeros when there is none. Not to be changed."""
         # The monitor asks for all sessions' again and again, and most have not changed.
         if self._summary is None:
-            self._summary = _summary(sorted(self._values))
+            self._summary = _summary(self._sorted())
         return self._summary
+
+    def quantile(self, share: float) -> float:
+        """Below what value that share of them lies; 0 when there is none."""
+        return quantile(self._sorted(), share) if self._values else 0.0
+
+    def _sorted(self) -> list[float]:
+        values: list[float] = np.sort(np.array(self._values)).tolist()
+        return values
 
 
 def _summary(values: list[float]) -> dict[str, float]:

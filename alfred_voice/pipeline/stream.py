@@ -343,6 +343,11 @@ class Stream:
         self._account.note_processed(self.session.frames_processed)
 
     @property
+    def heard(self) -> tuple[str, dict[str, float], dict[str, float]]:
+        """The newest final that had words, and the newest latencies of finals and of turns; not to be changed."""
+        return self._account.heard
+
+    @property
     def frames_queued(self) -> int:
         """Frames that wait for the session's logic."""
         return self._inbox.frames

@@ -74,7 +74,7 @@ def make_application(
     resumption = Resumption(coordinator.options.sessions.resume_grace_s)
     admission = Admission(coordinator, resumption)
     load_test = LoadTest(coordinator, security.clock)
-    feed, session_feeds = Feed(coordinator, load_test.describe), SessionFeeds(coordinator)
+    feed, session_feeds = Feed(coordinator, load_test.describe, security.clock), SessionFeeds(coordinator)
     uploads = Uploads(coordinator, options)
     webrtc = webrtc or WebRtcOptions()
     peers = WebRtcRoutes(coordinator, admission, options, security.options, webrtc)

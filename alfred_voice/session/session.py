@@ -301,6 +301,11 @@ class Session:
         return self._intake.processed
 
     @property
+    def frames_dropped(self) -> int:
+        """Frames that nobody has judged or will."""
+        return self._intake.dropped
+
+    @property
     def stream_ms(self) -> float:
         """The session's clock: how much audio has come in."""
         return self._intake.end / SAMPLES_PER_MS

@@ -30,7 +30,7 @@ def test_the_registry_is_text_that_prometheus_parses(metrics: Metrics) -> None:
     ours = {name for name in found if name.startswith("alfred_") and not name.endswith("_created")}
     assert ours == {
         "alfred_build_info", "alfred_sessions_active", "alfred_sessions", "alfred_sessions_refused",
-        "alfred_requests_refused",
+        "alfred_requests_refused", "alfred_monitor_seconds",
         "alfred_audio_frames", "alfred_frame_processing_seconds", "alfred_stt_final_latency_seconds",
         "alfred_partial_interval_factor",
         "alfred_interruption_latency_seconds", "alfred_turns", "alfred_turns_unjudged", "alfred_turn_latency_seconds",

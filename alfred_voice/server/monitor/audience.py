@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
@@ -109,7 +109,11 @@ def transport_of(request: web.Request) -> asyncio.Transport:
 
 
 async def stream_to(
-    viewer: Viewer, request: web.Request, first: bytes, may_stay: Callable[[], bool]
+    viewer: Viewer,
+    request: web.Request,
+    first: bytes,
+    may_stay: Callable[[], bool],
+    counted: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> web.StreamResponse:
     """Write ``first``, and then what comes for a viewer, as server-sent events, to the end or until it leaves.
 
@@ -118,6 +122,7 @@ async def stream_to(
         request: the viewer's.
         first: what it is told before them.
         may_stay: whether it may be told more; asked before each message.
+        counted: what each message's writing is done inside of.
     """
     response = web.StreamResponse(
         headers={
@@ -131,7 +136,8 @@ async def stream_to(
         await response.prepare(request)
         await response.write(f"retry: {RETRY_MS}\n\n".encode() + first)
         while (message := await viewer.waiting.get()) is not None and not viewer.is_dropped and may_stay():
-            await response.write(message)
+            with counted():
+                await response.write(message)
     return response
 
 

@@ -8,7 +8,7 @@ One producer makes each message once, for all viewers; it rests while nobody loo
 ``now``
     The body of ``GET /metrics`` in JSON, with ``ready``, ``checks`` and ``load_test``.
 ``sessions``
-    ``total``, ``speaking``, and the newest of them as ``GET /sessions`` tells them.
+    ``total``, and of the newest of them what the table shows: see :mod:`alfred_voice.server.monitor.session_rows`.
 ``rows``
     Rows of the history and marks since the message before; ``marked`` counts all marks that there ever were.
 """
@@ -17,16 +17,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
 from alfred_voice import __version__
+from alfred_voice.clock import Clock
 from alfred_voice.pipeline.backpressure import Rung
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.measures import MEASURES
 from alfred_voice.server.monitor.audience import Audience, event
+from alfred_voice.server.monitor.session_rows import SessionRows
 
 
 _log = logging.getLogger(__name__)
@@ -46,12 +49,15 @@ class Feed:
     Args:
         coordinator: whose figures they are.
         load_test: how the newest load test stands; None for none.
+        clock: the time, and what of it the processor has worked.
     """
 
-    def __init__(self, coordinator: Coordinator, load_test: Callable[[], dict[str, Any] | None]) -> None:
+    def __init__(self, coordinator: Coordinator, load_test: Callable[[], dict[str, Any] | None], clock: Clock) -> None:
         self.audience = Audience(MOST_VIEWERS, "the monitor")
         self._coordinator = coordinator
         self._load_test = load_test
+        self._clock = clock
+        self._table = SessionRows()
         self._turn = 0
         self._history = coordinator.history
         self._rows = self._marks = 0
@@ -59,12 +65,24 @@ class Feed:
     async def run(self) -> None:
         """Produce until cancelled; a message that fails is logged and left out, and viewers see that it is missing."""
         while True:
-            await self.audience.has_viewers.wait()
+            if not len(self.audience):
+                self._table.forget()
+                await self.audience.has_viewers.wait()
             try:
-                self.audience.show(self.next_message())
+                with self.counted():
+                    self.audience.show(self.next_message())
             except Exception:  # noqa: BLE001  one bad message must not end the feed
                 _log.exception("snapshot_failed")
             await asyncio.sleep(INTERVAL_S)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count the processor time of what is done inside: what viewers cost is told in ``/metrics``."""
+        before = self._clock.spent()
+        try:
+            yield
+        finally:
+            self._coordinator.metrics.door.monitor.inc(self._clock.spent() - before)
 
     def hello(self) -> bytes:
         """What a viewer is told first: all that one needs who has seen nothing."""
@@ -97,8 +115,8 @@ class Feed:
 
     def _sessions(self) -> bytes:
         streams = self._coordinator.roster.all()
-        listed = [stream.status() for stream in streams[::-1][:MOST_SESSIONS]]
-        return event("sessions", msgspec.json.encode({"total": len(streams), "sessions": listed}))
+        rows = self._table.encode(streams[::-1][:MOST_SESSIONS], self._clock.now())
+        return event("sessions", b'{"total":%d,"sessions":%b}' % (len(streams), rows))
 
     def _news(self) -> bytes:
         """The rows of history since the last time; a viewer that has just come may have had them."""

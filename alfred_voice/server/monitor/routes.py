@@ -54,7 +54,9 @@ class MonitorRoutes:
     async def feed(self, request: web.Request) -> web.StreamResponse:
         """The daemon's figures, as long as the viewer looks."""
         with self._feed.audience.watching(transport_of(request)) as viewer:
-            return await stream_to(viewer, request, self._feed.hello(), self._stays(request))
+            with self._feed.counted():
+                first = self._feed.hello()
+            return await stream_to(viewer, request, first, self._stays(request), self._feed.counted)
 
     async def session_feed(self, request: web.Request) -> web.StreamResponse:
         """One session, as long as the viewer looks and it lives."""

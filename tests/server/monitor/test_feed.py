@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 
+from alfred_voice.clock import ManualClock, SystemClock
 from alfred_voice.pipeline.backpressure import Rung
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.history import History, Mark
@@ -33,7 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def feed(played: Any, quick: None) -> AsyncIterator[Feed]:
     """A feed whose producer runs."""
-    feed = Feed(cast("Coordinator", played), lambda: None)
+    feed = Feed(cast("Coordinator", played), lambda: None, ManualClock(100))
     producer = asyncio.create_task(feed.run())
     yield feed
     producer.cancel()
@@ -95,7 +97,7 @@ async def test_rows_of_the_history_follow_without_a_gap(door: Any, eventually: E
 
 
 def test_sessions_and_history_come_more_rarely_than_the_figures(played: Any) -> None:
-    feed = Feed(cast("Coordinator", played), lambda: None)
+    feed = Feed(cast("Coordinator", played), lambda: None, ManualClock(100))
 
     told = [set(parse(feed.next_message())) for _ in range(2 * SESSIONS_EVERY)]
 
@@ -104,7 +106,7 @@ def test_sessions_and_history_come_more_rarely_than_the_figures(played: Any) -> 
 
 
 def test_rows_and_marks_are_told_once(played: Any) -> None:
-    feed = Feed(cast("Coordinator", played), lambda: None)
+    feed = Feed(cast("Coordinator", played), lambda: None, ManualClock(100))
     history = played.history
     history.add(1.0, (0.5,))
     with feed.audience.watching(transport()):
@@ -121,7 +123,7 @@ def test_rows_and_marks_are_told_once(played: Any) -> None:
 
 
 def test_who_comes_after_a_while_without_viewers_is_not_told_the_past_twice(played: Any) -> None:
-    feed = Feed(cast("Coordinator", played), lambda: None)
+    feed = Feed(cast("Coordinator", played), lambda: None, ManualClock(100))
     for number in range(50):
         played.history.add(float(number), (0.0,))
     with feed.audience.watching(transport()):
@@ -133,7 +135,7 @@ def test_who_comes_after_a_while_without_viewers_is_not_told_the_past_twice(play
 
 def test_viewers_are_introduced_anew_when_the_history_begins_anew(played: Any) -> None:
     """As it does when the engines are there, whose lanes are columns."""
-    feed = Feed(cast("Coordinator", played), lambda: None)
+    feed = Feed(cast("Coordinator", played), lambda: None, ManualClock(100))
     played.history = History(("load", "lane.vad"))
 
     told = parse(feed.next_message())
@@ -142,26 +144,52 @@ def test_viewers_are_introduced_anew_when_the_history_begins_anew(played: Any) -
 
 
 def test_a_load_test_is_told_of(played: Any) -> None:
-    feed = Feed(cast("Coordinator", played), lambda: {"state": "running"})
+    feed = Feed(cast("Coordinator", played), lambda: {"state": "running"}, ManualClock())
 
     assert parse(feed.next_message())["now"]["load_test"] == {"state": "running"}
 
 
-def test_the_list_of_sessions_is_bounded_and_has_the_newest(played: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Listed:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def status(self) -> dict[str, int]:
-            return {"number": self.number}
-
+async def test_the_list_of_sessions_is_bounded_and_has_the_newest(door: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed_module, "MOST_SESSIONS", 3)
-    monkeypatch.setattr(played.roster, "all", lambda: [Listed(number) for number in range(5)])
+    for number in range(5):
+        socket = await door.connect(f"?session_id=s{number}")
+        await socket.send_str('{"type":"start"}')
+        await socket.receive_str()
 
-    told = parse(Feed(cast("Coordinator", played), lambda: None).next_message())["sessions"]
+    told = parse(Feed(door.coordinator, lambda: None, SystemClock()).next_message())["sessions"]
 
     assert told["total"] == 5
-    assert [session["number"] for session in told["sessions"]] == [4, 3, 2]
+    assert [session["session_id"] for session in told["sessions"]] == ["s4", "s3", "s2"]
+
+
+# What it costs
+
+
+async def test_processor_time_is_counted_for_what_is_done_for_viewers(door: Any, quick: None) -> None:
+    def counted() -> float:
+        return float(door.coordinator.metrics.registry.get_sample_value("alfred_monitor_seconds_total"))
+
+    await asyncio.sleep(0.05)
+    assert counted() == 0
+    async with events_of(door.client, "/monitor/feed") as events:
+        await events.next("hello")
+        first = counted()
+        for _ in range(20):
+            await events.next("now")
+    assert 0 < first < counted() < 5
+
+
+def test_what_is_counted_is_the_time_inside(played: Any) -> None:
+    clock = ManualClock()
+    feed = Feed(cast("Coordinator", played), lambda: None, clock)
+    with feed.counted():
+        clock.advance(0.25)
+    clock.advance(1)
+    with suppress(ZeroDivisionError), feed.counted():
+        clock.advance(0.5)
+        raise ZeroDivisionError
+
+    assert played.metrics.registry.get_sample_value("alfred_monitor_seconds_total") == 0.75
 
 
 # When

@@ -61,6 +61,8 @@ async def test_the_page_finds_every_figure_it_draws(door: Any) -> None:
     await socket.receive_str()
     async with events_of(door.client, "/monitor/feed") as events:
         now, sessions = await events.data("now"), await events.data("sessions")
+    async with events_of(door.client, "/monitor/sessions/seen/feed") as events:
+        status = (await events.data("hello"))["status"]
     text = "\n".join((STATIC / name).read_text("utf-8") for name in SCRIPTS)
 
     used = set(re.findall(r"\bnow\.(\w+)(?:\.(\w+))?", text))
@@ -69,8 +71,10 @@ async def test_the_page_finds_every_figure_it_draws(door: Any) -> None:
         assert group in now, group
         if isinstance(now[group], dict) and name:
             assert name in now[group], (group, name)
-    for name in set(re.findall(r"\bsession\.(\w+)", text)):
-        assert name in sessions["sessions"][0], name
+    for script, told in (("monitor-sessions.js", sessions["sessions"][0]), ("monitor-lane.js", status)):
+        names = set(re.findall(r"\bsession\.(\w+)", (STATIC / script).read_text("utf-8")))
+        assert len(names) >= 10
+        assert names <= set(told)
 
 
 async def test_every_file_that_the_page_names_is_there_with_its_type(door: Any) -> None:
