@@ -18,8 +18,9 @@ from alfred_voice.server import wire
 from alfred_voice.server.access import CALLER, owner_of
 from alfred_voice.server.admission import Admission
 from alfred_voice.server.bodies import live_json, read_json
-from alfred_voice.server.opening import settings_of
+from alfred_voice.server.opening import check_return, settings_of
 from alfred_voice.server.options import ServerOptions
+from alfred_voice.server.resumption import Resumption
 from alfred_voice.server.security_options import SecurityOptions
 from alfred_voice.server.webrtc_options import WebRtcOptions
 from alfred_voice.server.wire import shorten
@@ -27,13 +28,15 @@ from alfred_voice.session.settings import SessionSettings
 
 
 if TYPE_CHECKING:
+    from alfred_voice.server.offer import Offer
+    from alfred_voice.server.peer import Peer
     from alfred_voice.server.peers import Peers
 
 
 SDP_TYPE = "application/sdp"
 FORMAT = AudioFormat(48_000, 1, "pcm_s16le")
-"""What Opus is inside; the track says it, so a client does not."""
-_OF_THE_TRACK = ("sample_rate", "channels", "encoding", "resumable", "resume_token", "last_seq")
+"""What Opus is inside, as ``incoming_track`` has it; the track says it, so a client does not."""
+_OF_THE_TRACK = ("sample_rate", "channels", "encoding")
 _WHIP_FIELDS = ("session_id", "language", "engine")
 _WHIP_METHODS = "DELETE, OPTIONS"
 _NO_TRICKLE = "candidates are not trickled and ICE is not restarted here; make another offer"
@@ -55,12 +58,14 @@ class WebRtcRoutes:
         self,
         coordinator: Coordinator,
         admission: Admission,
+        resumption: Resumption,
         server: ServerOptions,
         security: SecurityOptions,
         options: WebRtcOptions,
     ) -> None:
         self._coordinator = coordinator
         self._admission = admission
+        self._resumption = resumption
         self._server = server
         self._security = security
         self._options = options
@@ -80,7 +85,7 @@ class WebRtcRoutes:
         ]
 
     async def offer(self, request: web.Request) -> web.Response:
-        """A new connection with its session, or another offer for one that is open."""
+        """A new connection, for a new session or one that was cut off, or another offer for one that is open."""
         peers = await self._ready()
         if request.content_type != "application/json":
             raise _unsupported("application/json", request)
@@ -89,8 +94,7 @@ class WebRtcRoutes:
 
         offer = read_offer(asked.sdp)
         if asked.connection_id is None:
-            settings = _settings(asked.start)
-            peer, sdp = await peers.open(offer, settings, owner_of(request), _parent(request))
+            peer, sdp = await self._connect(peers, request, offer, _start_of(asked.start))
         else:
             if asked.start:
                 raise MalformedMessage("start: expected none, as the session is open")
@@ -103,6 +107,17 @@ class WebRtcRoutes:
                 "session_id": peer.stream.session_id,
                 "connection_id": peer.connection_id,
             }
+        )
+
+    async def _connect(self, peers: Peers, request: web.Request, offer: Offer, start: wire.Start) -> tuple[Peer, str]:
+        if start.resume_token is None:
+            return await peers.open(offer, _settings(start), owner_of(request), _parent(request))
+        check_return(start)
+        from alfred_voice.server.peers import Return
+
+        last_seq = -1 if start.last_seq is None else start.last_seq
+        return await peers.resume(
+            offer, Return(start.session_id or "", start.resume_token, last_seq), owner_of(request)
         )
 
     async def end(self, request: web.Request) -> web.Response:
@@ -118,8 +133,8 @@ class WebRtcRoutes:
         text = await self._read_text(request)
         from alfred_voice.server.offer import read_offer
 
-        settings = _settings({name: request.query[name] for name in _WHIP_FIELDS if request.query.get(name)})
-        peer, sdp = await peers.open(read_offer(text), settings, owner_of(request), _parent(request))
+        start = _start_of({name: request.query[name] for name in _WHIP_FIELDS if request.query.get(name)})
+        peer, sdp = await peers.open(read_offer(text), _settings(start), owner_of(request), _parent(request))
         headers = {
             hdrs.LOCATION: f"/whip/{peer.connection_id}",
             "X-Session-Id": peer.stream.session_id,
@@ -180,7 +195,12 @@ class WebRtcRoutes:
                 from alfred_voice.server.peers import Peers
 
                 self._peers = Peers(
-                    self._coordinator, self._admission, self._options, self._security, self._server.host
+                    self._coordinator,
+                    self._admission,
+                    self._resumption,
+                    self._options,
+                    self._security,
+                    self._server.host,
                 )
         return self._peers
 
@@ -193,17 +213,24 @@ def _parent(request: web.Request) -> Any:
     return parse_traceparent(request.headers.get("traceparent"))
 
 
-def _settings(start: dict[str, Any]) -> SessionSettings:
-    """What a client wants of its session.
+def _start_of(fields: dict[str, Any]) -> wire.Start:
+    """What a client wants, as it says it.
 
     Raises:
         MalformedMessage: a field is unknown or of the wrong type.
-        InvalidSettings: it cannot be served.
     """
     try:
-        asked = msgspec.convert({**start, "type": wire.START_TYPE}, wire.Start)
+        return msgspec.convert({**fields, "type": wire.START_TYPE}, wire.Start)
     except msgspec.ValidationError as error:
         raise MalformedMessage(f"start: {shorten(str(error))}") from error
+
+
+def _settings(asked: wire.Start) -> SessionSettings:
+    """The settings of a new session.
+
+    Raises:
+        InvalidSettings: it cannot be served.
+    """
     for name in _OF_THE_TRACK:
         if getattr(asked, name) is not None:
             raise InvalidSettings(f"{name}: expected none over WebRTC, where the track says what its audio is")

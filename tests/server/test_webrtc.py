@@ -279,7 +279,7 @@ async def test_the_daemon_ends_calls_with_their_last_words_when_it_goes(base: st
     [
         ({"sample_rate": 16_000}, "settings_invalid"),
         ({"encoding": "mulaw"}, "settings_invalid"),
-        ({"resumable": True}, "settings_invalid"),
+        ({"resume_token": "t", "language": "de"}, "message_malformed"),
         ({"session_id": "not a name"}, "settings_invalid"),
         ({"engine": "nobody"}, "settings_invalid"),
         ({"colour": "red"}, "message_malformed"),
