@@ -56,6 +56,8 @@ OPEN_PAGES = frozenset({"/"})
 """Pages that hold nothing of anybody's and ask for a key themselves; not the WebSocket at the same path."""
 PAGES = frozenset({"/monitor", "/"})
 """Routes that a person opens in a browser: a key in the query is exchanged for a cookie."""
+PUBLISHING = frozenset({"/whip", "/whip/{connection_id}"})
+"""Routes whose every answer to OPTIONS is a 200 that says what may be posted (RFC 9725, section 4.2)."""
 MOST_KNOWN = 4096
 """Pairs of an address and a key that are remembered as good."""
 
@@ -167,7 +169,10 @@ class Access:
         origin = request.headers.get(hdrs.ORIGIN, "")
         if not self._doorplate.allows(origin):
             raise OriginRefused("pages of this origin may not ask; those in security.allowed_origins may")
-        return web.Response(status=204, headers=preflight_headers(origin))
+        headers = preflight_headers(origin)
+        if _pattern(request) in PUBLISHING:
+            headers["Accept-Post"] = "application/sdp"
+        return web.Response(status=200 if _pattern(request) in PUBLISHING else 204, headers=headers)
 
     def _key_of(self, request: web.Request, credential: Credential) -> ApiKey:
         """The key that a request brings.

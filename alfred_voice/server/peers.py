@@ -8,13 +8,14 @@ import secrets
 from typing import NamedTuple
 
 from alfred_voice.audio.ingest import Ingest
-from alfred_voice.errors import Overloaded, UnknownConnection
+from alfred_voice.errors import NoPortFree, Overloaded, UnknownConnection
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.owner import Owner
 from alfred_voice.pipeline.turn_trace import RemoteParent
 from alfred_voice.server.admission import Admission
 from alfred_voice.server.event_channel import EventChannel
 from alfred_voice.server.ice_addresses import addresses_of, offered_addresses, present_addresses
+from alfred_voice.server.ice_sockets import Berth
 from alfred_voice.server.incoming_track import FORMAT
 from alfred_voice.server.negotiation import Negotiation
 from alfred_voice.server.offer import Offer
@@ -80,9 +81,22 @@ class Peers:
         return len(self._peers)
 
     async def open(
-        self, offer: Offer, settings: SessionSettings, owner: Owner, parent: RemoteParent | None
+        self,
+        offer: Offer,
+        settings: SessionSettings,
+        owner: Owner,
+        parent: RemoteParent | None,
+        *,
+        speaks: bool = True,
     ) -> tuple[Peer, str]:
         """A connection with its session, and our description.
+
+        Args:
+            offer: the peer's.
+            settings: of the session.
+            owner: whose it is.
+            parent: the peer's own span.
+            speaks: whether the peer may hear the daemon's voice.
 
         Raises:
             Overloaded: no room now.
@@ -90,7 +104,7 @@ class Peers:
             MalformedMessage: the offer cannot be answered.
         """
         self._admission.check(settings.session_id, owner)
-        answered = await self._answer(offer)
+        answered = await self._answer(offer, speaks=speaks)
         try:
             # Asks once more whether there is room: other offers may have been answered meanwhile.
             link = self._open_session(settings, owner, parent)
@@ -111,12 +125,15 @@ class Peers:
         answered = await self._answer(offer)
         return await self._begin(answered, link, wanted.last_seq), answered.sdp
 
-    async def _answer(self, offer: Offer) -> _Answered:
+    async def _answer(self, offer: Offer, *, speaks: bool = True) -> _Answered:
         channel = EventChannel()
-        negotiation = Negotiation(await self._addresses(), channel)
+        negotiation = Negotiation(await self._berth(), channel, speaks=speaks)
         try:
             return _Answered(negotiation, channel, await negotiation.answer(offer))
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, NoPortFree):
+                _log.warning("no_port_free", extra={"reason": str(error), "connections": len(self)})
+                self._coordinator.metrics.note_refusal(error)
             await negotiation.close(CLOSE_TIMEOUT_S)
             raise
 
@@ -187,11 +204,12 @@ class Peers:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _addresses(self) -> list[str]:
+    async def _berth(self) -> Berth:
         """Where a peer may reach us, as the machine's addresses are now."""
-        chosen = self._options.chosen
-        bound = [] if chosen else await addresses_of(self._host)
-        return offered_addresses(bound, present_addresses(), chosen)
+        options = self._options
+        bound = [] if options.chosen else await addresses_of(self._host)
+        addresses = offered_addresses(bound, present_addresses(), options.chosen)
+        return Berth(tuple(addresses), options.ports, options.announced)
 
     def _limits(self) -> PeerLimits:
         security, now = self._security, asyncio.get_running_loop().time()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,11 +35,12 @@ if TYPE_CHECKING:
 
 
 SDP_TYPE = "application/sdp"
+ACCEPT_POST = "Accept-Post"
 FORMAT = AudioFormat(48_000, 1, "pcm_s16le")
 """What Opus is inside, as ``incoming_track`` has it; the track says it, so a client does not."""
 _OF_THE_TRACK = ("sample_rate", "channels", "encoding")
 _WHIP_FIELDS = ("session_id", "language", "engine")
-_WHIP_METHODS = "DELETE, OPTIONS"
+_WHIP_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS")
 _NO_TRICKLE = "candidates are not trickled and ICE is not restarted here; make another offer"
 
 
@@ -79,9 +81,11 @@ class WebRtcRoutes:
             web.delete("/webrtc/{connection_id}", self.end),
             web.post("/whip", self.publish),
             web.options("/whip", self.describe),
+            web.get("/whip", self.describe_nothing),
             web.delete("/whip/{connection_id}", self.unpublish),
             web.patch("/whip/{connection_id}", self.refuse_patch),
             web.options("/whip/{connection_id}", self.describe_connection),
+            web.get("/whip/{connection_id}", self.find_nothing),
         ]
 
     async def offer(self, request: web.Request) -> web.Response:
@@ -126,15 +130,19 @@ class WebRtcRoutes:
         return web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
 
     async def publish(self, request: web.Request) -> web.Response:
-        """WHIP: a description for a description."""
+        """WHIP: a description for a description. Whoever publishes hears nothing (RFC 9725, section 4.2)."""
         peers = await self._ready()
         if request.content_type != SDP_TYPE:
             raise _unsupported(SDP_TYPE, request)
+        if not _accepts_sdp(request.headers.get(hdrs.ACCEPT, "")):
+            raise web.HTTPNotAcceptable(text=f"the answer is {SDP_TYPE}, which the request does not accept")
         text = await self._read_text(request)
-        from alfred_voice.server.offer import read_offer
+        from alfred_voice.server.offer import check_publishing, read_offer
 
+        offer = read_offer(text)
+        check_publishing(offer)
         start = _start_of({name: request.query[name] for name in _WHIP_FIELDS if request.query.get(name)})
-        peer, sdp = await peers.open(read_offer(text), _settings(start), owner_of(request), _parent(request))
+        peer, sdp = await peers.open(offer, _settings(start), owner_of(request), _parent(request), speaks=False)
         headers = {
             hdrs.LOCATION: f"/whip/{peer.connection_id}",
             "X-Session-Id": peer.stream.session_id,
@@ -149,15 +157,25 @@ class WebRtcRoutes:
 
     async def describe(self, _request: web.Request) -> web.Response:
         """WHIP: what may be posted."""
-        return web.Response(status=204, headers={hdrs.ALLOW: "POST, OPTIONS", "Accept-Post": SDP_TYPE})
+        return web.Response(headers={hdrs.ALLOW: "GET, HEAD, OPTIONS, POST", ACCEPT_POST: SDP_TYPE})
 
     async def describe_connection(self, _request: web.Request) -> web.Response:
         """WHIP: what may be done to a connection."""
-        return web.Response(status=204, headers={hdrs.ALLOW: _WHIP_METHODS})
+        return web.Response(headers={hdrs.ALLOW: ", ".join(_WHIP_METHODS), ACCEPT_POST: SDP_TYPE})
+
+    async def describe_nothing(self, _request: web.Request) -> web.Response:
+        """WHIP: there is nothing to be read, which is no error (RFC 9725, section 4.1)."""
+        return web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+    async def find_nothing(self, request: web.Request) -> web.Response:
+        """WHIP: the same of a connection that is open."""
+        peers = await self._ready()
+        peers.find(request.match_info["connection_id"], owner_of(request), is_admin=request[CALLER].is_admin)
+        return await self.describe_nothing(request)
 
     async def refuse_patch(self, _request: web.Request) -> web.Response:
-        """WHIP: neither trickled candidates nor restarts (RFC 9725, section 4.3)."""
-        raise web.HTTPMethodNotAllowed("PATCH", ["DELETE", "OPTIONS"], text=_NO_TRICKLE)
+        """WHIP: neither trickled candidates nor restarts, both of which are optional (RFC 9725, section 4.3.1)."""
+        raise web.HTTPMethodNotAllowed("PATCH", _WHIP_METHODS, text=_NO_TRICKLE)
 
     async def close(self, _application: web.Application) -> None:
         """Cut off connections that are still open; a signal of the application."""
@@ -238,7 +256,17 @@ def _settings(asked: wire.Start) -> SessionSettings:
     return settings_of(asked, track)
 
 
+def _accepts_sdp(accept: str) -> bool:
+    """Whether an ``Accept`` has a place for our answer (RFC 9110, section 12.5.1); none at all has."""
+    asked = [part.split(";") for part in accept.split(",") if part.strip()]
+    for kind, *parameters in asked:
+        refused = any(re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", each) for each in parameters)
+        if kind.strip().lower() in (SDP_TYPE, "application/*", "*/*") and not refused:
+            return True
+    return not asked
+
+
 def _unsupported(expected: str, request: web.Request) -> web.HTTPUnsupportedMediaType:
     return web.HTTPUnsupportedMediaType(
-        text=f"expected {expected}, but {shorten(request.content_type)!r} came", headers={"Accept-Post": expected}
+        text=f"expected {expected}, but {shorten(request.content_type)!r} came", headers={ACCEPT_POST: expected}
     )
