@@ -295,6 +295,12 @@ class UnknownMessage(ProtocolError):
     code = "message_unknown"
 
 
+class OfferUnusable(ProtocolError):
+    """An offer of WebRTC is well-formed, but asks for what is not done here."""
+
+    code = "offer_unusable"
+
+
 class UnexpectedMessage(ProtocolError):
     """A known message at the wrong moment, or in the wrong kind of WebSocket frame."""
 
@@ -368,6 +374,12 @@ class TooManySessionsOfAddress(TooManySessions):
     """As many sessions as one address may have are open."""
 
     code = "too_many_sessions_of_address"
+
+
+class NoPortFree(Overloaded):
+    """All ports that media may come to are taken."""
+
+    code = "no_port_free"
 
 
 class AccessError(AlfredVoiceError):

@@ -15,7 +15,7 @@ CALENDAR = {
     # When a record was written.
     ("log.py", "fromtimestamp"),
     # When a session was recorded, in the name of its files and in them.
-    ("pipeline/coordinator.py", "wall"),
+    ("pipeline/assembly.py", "wall"),
     ("pipeline/recording_folder.py", "fromtimestamp"),
     # When an alert came up, and when a turn was, for those who are told of it elsewhere.
     ("server/webhook.py", "wall"),

@@ -55,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, config: Config) -> Report:
     """Measure."""
+    from alfred_voice import workshop
+
     if args.stretches < 1 or args.viewers < 1:
         raise BenchmarkFailed(f"expected at least one stretch and one viewer, got {args.stretches} and {args.viewers}")
     whole_s = SETTLE_S + 2 * args.stretches * args.seconds

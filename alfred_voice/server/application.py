@@ -77,7 +77,7 @@ def make_application(
     feed, session_feeds = Feed(coordinator, load_test.describe, security.clock), SessionFeeds(coordinator)
     uploads = Uploads(coordinator, options)
     webrtc = webrtc or WebRtcOptions()
-    peers = WebRtcRoutes(coordinator, admission, options, security.options, webrtc)
+    peers = WebRtcRoutes(coordinator, admission, resumption, options, security.options, webrtc)
     application[COORDINATOR] = coordinator
     application[OPTIONS] = options
     application[ADMISSION] = admission

@@ -1,6 +1,7 @@
 // A session over a WebSocket that outlives its connections. Part of alfred-voice.js, which has the public interface.
 
 import { AlfredVoiceError, explainRefusal } from "./alfred-voice-errors.js";
+import { Returns } from "./alfred-voice-return.js";
 import { Tape } from "./alfred-voice-tape.js";
 
 const PROTOCOL = "alfred.v1.json";
@@ -13,11 +14,6 @@ const SOCKET_BYTES = 128 * 1024;
 const PUMP_MS = 20;
 /** About a minute of audio at 16 kHz. */
 const TAPE_BYTES = 2 * 1024 * 1024;
-const BACK_OFF_MS = [0, 250, 500, 1_000, 2_000, 4_000];
-/** How long to try to come back. */
-const PATIENCE_MS = 60_000;
-/** A connection that has lived for so long was none that breaks at once. */
-const STEADY_MS = 5_000;
 const NORMAL = 1000; // RFC 6455, section 7.4.1
 const AWAY_CODES = new Set(["daemon_gone", "connection_lost"]);
 
@@ -43,7 +39,7 @@ export class SocketLink {
   /** @type {AlfredVoiceError | null} the daemon's last word, when it was fatal */
   #fatal = null;
   #pumping = null;
-  #wake = () => {};
+  #returns = new Returns();
 
   /**
    * @param {{url: URL, key: string | null, start: object}} settings
@@ -85,23 +81,19 @@ export class SocketLink {
   close() {
     this.#isOver = true;
     this.#socket?.close(NORMAL);
-    this.#wake();
+    this.#returns.wake();
   }
 
   async #run() {
-    let lostAt = 0;
-    let attempt = 0;
     while (!this.#isOver) {
       this.#sink.state(this.#session === null ? "connecting" : "reconnecting");
       const was = await this.#live();
       if (this.#isOver || this.#fatal || was.code === NORMAL) break;
-      if (was.wasSettled) lostAt = performance.now();
-      if (was.livedMs > STEADY_MS) attempt = 0;
+      this.#returns.lost(was);
       const reason = was.wasOpen ? null : await explainRefusal(this.#url, this.#key);
       const isHopeless = reason !== null && !AWAY_CODES.has(reason.code) && reason.retryAfterS === null;
-      const isTooLate = performance.now() - lostAt > PATIENCE_MS;
-      if (this.#session === null || isHopeless || isTooLate) throw reason ?? lost(was.code);
-      await this.#pause(attempt++, reason?.retryAfterS ?? null);
+      if (this.#session === null || isHopeless || this.#returns.isTooLate) throw reason ?? lost(was.code);
+      await this.#returns.pause(reason?.retryAfterS ?? null);
     }
     this.#end(this.#fatal);
   }
@@ -228,18 +220,6 @@ export class SocketLink {
       this.#pumping = null;
       this.#pump();
     }, PUMP_MS);
-  }
-
-  /** Wait before the next attempt; whatever says that the network is back ends it early. */
-  async #pause(attempt, retryAfterS) {
-    const longest = BACK_OFF_MS[Math.min(attempt, BACK_OFF_MS.length - 1)];
-    const ms = retryAfterS === null ? longest * (0.5 + Math.random() / 2) : retryAfterS * 1000;
-    await new Promise((resolve) => {
-      this.#wake = resolve;
-      window.addEventListener("online", resolve, { once: true });
-      setTimeout(resolve, ms);
-    });
-    window.removeEventListener("online", this.#wake);
   }
 
   #end(error) {

@@ -1,29 +1,40 @@
-// A session over WebRTC: audio on tracks, messages on a data channel. Part of alfred-voice.js, which has the public interface.
+// A session over WebRTC that outlives its connections. Part of alfred-voice.js, which has the public interface.
 
 import { AlfredVoiceError, errorOfAnswer } from "./alfred-voice-errors.js";
+import { Peer } from "./alfred-voice-peer.js";
+import { Returns } from "./alfred-voice-return.js";
 
-const CHANNEL = "alfred";
 const ANSWER_MS = 10_000;
-/** The browser's own addresses are known by then, or will not be. */
-const GATHER_MS = 2_000;
-const CONNECT_MS = 15_000;
-/** The most that waits on the channel: messages are small, and come rarely. */
-const CHANNEL_BYTES = 256 * 1024;
+/** Of the daemon's side of the track: 48 kHz, 16 bit. */
+const BYTES_PER_MS = 96;
+/** As much as a millisecond of audio has elsewhere: 16 kHz, 16 bit. */
+const DROPPED_BYTES_PER_MS = 32;
+const AWAY_CODES = new Set(["daemon_gone", "connection_lost", "webrtc_failed"]);
 
 export class PeerLink {
   #url;
   #key;
   #start;
   #sink;
-  #peer = new RTCPeerConnection({ iceServers: [] });
-  #channel;
-  #sender;
+  /** @type {Peer | null} the connection that has the session, or had it last */
+  #peer = null;
   #connectionId = null;
+  /** @type {MediaStreamTrack | null} */
+  #track = null;
+  /** @type {{id: string, token: string | null} | null} */
+  #session = null;
+  #lastSeq = -1;
+  #isOpen = false;
+  /** Whether the browser has lost the way of a connection that may come back by itself. */
+  #isAway = false;
   #isOver = false;
-  /** @type {AlfredVoiceError | null} */
+  /** @type {AlfredVoiceError | null} the daemon's last word, when it was fatal */
   #fatal = null;
   #begunAt = performance.now();
-  #deadline = null;
+  /** When something came last; the daemon tells its health once a second. */
+  #toldAt = 0;
+  #lostAt = 0;
+  #returns = new Returns();
 
   /**
    * @param {{url: URL, key: string | null, start: object}} settings
@@ -34,129 +45,176 @@ export class PeerLink {
     this.#key = key;
     this.#start = start;
     this.#sink = sink;
-    // The sender is there from the beginning, so that a microphone can come and go without another offer.
-    this.#sender = this.#peer.addTransceiver("audio", { direction: "sendrecv" }).sender;
-    this.#channel = this.#peer.createDataChannel(CHANNEL);
-    this.#channel.onmessage = ({ data }) => this.#receive(data);
-    this.#channel.onclose = () => this.#finish(this.#fatal ?? lost("the data channel was closed"));
-    this.#peer.ontrack = ({ track }) => sink.stream(new MediaStream([track]));
-    this.#peer.onconnectionstatechange = () => this.#follow(this.#peer.connectionState);
   }
 
-  /** How long the connection has stood, in ms: as near as we come to the session's clock. */
+  /** How long the session has been heard, in ms: as near as we come to its clock. */
   get sentMs() {
     return performance.now() - this.#begunAt;
   }
 
-  /** Begins the session; the sink is told everything. */
+  /** Begins the session, and keeps it over lost connections until it ends; the sink is told everything. */
   open() {
-    this.#sink.state("connecting");
-    this.#deadline = setTimeout(() => this.#finish(failed("no way was found between browser and daemon")), CONNECT_MS);
-    this.#offer().catch((error) => this.#finish(error));
+    this.#run().catch((error) => this.#end(error));
   }
 
   /** @param {MediaStreamTrack | null} track the microphone's, or null to send nothing */
   async sendTrack(track) {
-    if (!this.#isOver) await this.#sender.replaceTrack(track);
+    this.#track = track;
+    if (!this.#isOver) await this.#peer?.sendTrack(track);
   }
 
   /** @param {object} message a control message */
   send(message) {
-    if (this.#channel.readyState !== "open" || this.#channel.bufferedAmount > CHANNEL_BYTES) {
+    if (!this.#isOpen || this.#isAway || !this.#peer.canSend) {
       throw new AlfredVoiceError("not_connected", `${message.type} needs a connection, and there is none now`);
     }
-    this.#channel.send(JSON.stringify(message));
+    this.#peer.send(JSON.stringify(message));
   }
 
   /** Over, without waiting for anything. */
   close() {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#hangUp();
+    this.#peer?.close();
+    this.#returns.wake();
     this.#sayGoodbye();
   }
 
-  async #offer() {
-    await this.#peer.setLocalDescription(await this.#peer.createOffer());
-    await this.#gathered();
-    const { sdp, type } = this.#peer.localDescription;
-    const answer = await this.#ask("webrtc/offer", "POST", { sdp, type, start: this.#start });
-    if (this.#isOver) return;
-    this.#connectionId = answer.connection_id;
-    await this.#peer.setRemoteDescription({ sdp: answer.sdp, type: answer.type });
+  async #run() {
+    while (!this.#isOver) {
+      this.#sink.state(this.#session === null ? "connecting" : "reconnecting");
+      const was = await this.#live();
+      if (this.#isOver || this.#fatal) break;
+      this.#returns.lost(was);
+      const retryAfterS = was.error?.retryAfterS ?? null;
+      const isHopeless = !AWAY_CODES.has(was.error?.code) && retryAfterS === null;
+      if (this.#session === null || isHopeless || this.#returns.isTooLate) throw was.error;
+      await this.#returns.pause(retryAfterS);
+    }
+    this.#end(this.#fatal);
   }
 
-  async #gathered() {
-    if (this.#peer.iceGatheringState === "complete") return;
-    await new Promise((resolve) => {
-      this.#peer.onicegatheringstatechange = () => this.#peer.iceGatheringState === "complete" && resolve();
-      setTimeout(resolve, GATHER_MS);
+  /** One connection, from its offer to its end. */
+  async #live() {
+    const begunAt = performance.now();
+    const peer = new Peer({
+      message: (data) => this.#receive(data),
+      stream: (stream) => this.#sink.stream(stream),
+      away: (isAway) => this.#drift(isAway),
     });
+    let error;
+    try {
+      const answer = await this.#offer(await peer.describe(this.#track));
+      await this.#adopt(peer, answer);
+      error = await peer.over;
+    } catch (cause) {
+      error = cause;
+    }
+    peer.mute();
+    // What had the session stays until the daemon has given it to another one: to close it would be to leave.
+    if (peer !== this.#peer || this.#isOver) peer.close();
+    const wasSettled = this.#isOpen;
+    if (wasSettled) this.#lostAt = this.#toldAt;
+    this.#isOpen = this.#isAway = false;
+    return { error, wasSettled, livedMs: performance.now() - begunAt };
   }
 
-  async #ask(path, method, body) {
-    const headers = { "Content-Type": "application/json", ...(this.#key ? { Authorization: `Bearer ${this.#key}` } : {}) };
+  /** Ask for the session that we were cut off from, or for a new one. */
+  async #offer(sdp) {
+    if (this.#session?.token) {
+      const { id, token } = this.#session;
+      try {
+        return await this.#ask({ sdp, start: { session_id: id, resume_token: token, last_seq: this.#lastSeq } });
+      } catch (error) {
+        if (error.code !== "resume_refused") throw error;
+      }
+      // It is gone, with a daemon that was started anew perhaps.
+      this.#session.token = null;
+      this.#lastSeq = -1;
+    }
+    return this.#ask({ sdp, start: { ...this.#start, resumable: true } });
+  }
+
+  async #ask(body) {
+    const headers = { "Content-Type": "application/json", ...this.#authorization };
     const signal = AbortSignal.timeout(ANSWER_MS);
-    let answer;
+    let answer, text;
     try {
-      answer = await fetch(new URL(path, this.#url), { method, headers, signal, body: JSON.stringify(body) });
+      answer = await fetch(new URL("webrtc/offer", this.#url), { method: "POST", headers, signal, body: JSON.stringify(body) });
+      text = await answer.text();
     } catch (cause) {
       throw new AlfredVoiceError("daemon_gone", `nothing answers at ${this.#url.origin}`, { cause });
     }
-    const text = await answer.text();
     if (answer.ok) return JSON.parse(text);
     throw errorOfAnswer(answer.status, text, answer.headers.get("Retry-After"));
   }
 
-  #follow(state) {
-    if (state === "connected") {
-      clearTimeout(this.#deadline);
-      if (this.#channel.readyState === "open") this.#sink.state("open");
-    } else if (state === "disconnected") {
-      this.#sink.state("reconnecting"); // the browser itself looks for another way
-    } else if (state === "failed") {
-      this.#finish(this.#connectionId === null ? failed("the connection failed") : lost("no way was left"));
+  /** The daemon has given the session to this connection. */
+  async #adopt(peer, answer) {
+    this.#peer?.close();
+    this.#peer = peer;
+    this.#connectionId = answer.connection_id;
+    if (this.#isOver) {
+      this.#sayGoodbye();
+      peer.mute();
+      return;
     }
+    await peer.sendTrack(this.#track); // it may have come or gone meanwhile
+    await peer.accept(answer.sdp);
+  }
+
+  /** The browser has lost the way, and looks for another one; or has found it. */
+  #drift(isAway) {
+    if (this.#isOver || !this.#isOpen) return;
+    this.#isAway = isAway;
+    this.#sink.state(isAway ? "reconnecting" : "open");
   }
 
   #receive(data) {
     const event = JSON.parse(data);
+    this.#toldAt = performance.now();
+    if (event.seq <= this.#lastSeq) return; // known from before the loss
+    this.#lastSeq = event.seq;
     if (event.type === "sessionStarted") {
-      this.#begunAt = performance.now();
-      this.#sink.state("open");
-    }
-    if (event.type === "error" && event.fatal) {
+      this.#session = { id: event.session_id, token: event.resume?.token ?? null };
+      this.#settle(0);
+    } else if (event.type === "sessionResumed") {
+      this.#settle(event.audio_bytes / BYTES_PER_MS);
+    } else if (event.type === "error" && event.fatal) {
       this.#fatal = new AlfredVoiceError(event.code, event.message, { retryAfterS: event.retry_after_s ?? null });
     }
     this.#sink.event(event);
-    if (event.type === "sessionEnded") this.#finish(this.#fatal);
+    if (event.type === "sessionEnded") {
+      this.#isOver = true;
+      this.#peer.close();
+    }
   }
 
-  #finish(error) {
-    if (this.#isOver) return;
+  #settle(heardMs) {
+    const now = performance.now();
+    // A track keeps nothing: what was said meanwhile has gone nowhere.
+    if (this.#lostAt && this.#track) this.#sink.dropped((now - this.#lostAt) * DROPPED_BYTES_PER_MS);
+    this.#begunAt = now - heardMs;
+    this.#isOpen = true;
+    this.#peer.settle();
+    this.#sink.state("open");
+  }
+
+  #end(error) {
     this.#isOver = true;
-    this.#hangUp();
+    this.#peer?.close();
+    if (error && this.#session === null) this.#sayGoodbye(); // it would wait for a connection that does not come
     this.#sink.ended(error);
   }
 
-  #hangUp() {
-    clearTimeout(this.#deadline);
-    this.#channel.onclose = this.#peer.onconnectionstatechange = null;
-    this.#peer.close();
+  get #authorization() {
+    return this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
   }
 
   /** The daemon notices by itself, too; this only spares it the wait. */
   #sayGoodbye() {
     if (this.#connectionId === null) return;
-    const headers = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
-    fetch(new URL(`webrtc/${this.#connectionId}`, this.#url), { method: "DELETE", headers, keepalive: true }).catch(() => {});
+    const path = this.#isOpen || this.#session === null ? `webrtc/${this.#connectionId}` : `session/${this.#session.id}`;
+    fetch(new URL(path, this.#url), { method: "DELETE", headers: this.#authorization, keepalive: true }).catch(() => {});
   }
-}
-
-function failed(message) {
-  return new AlfredVoiceError("webrtc_failed", message);
-}
-
-function lost(message) {
-  return new AlfredVoiceError("connection_lost", message);
 }

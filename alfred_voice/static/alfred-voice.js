@@ -17,10 +17,11 @@
  * - `state`: `detail` is `{state}`: `connecting`, `open`, `reconnecting` or `closed`;
  * - `fault`: `detail` is an {@link AlfredVoiceError}: the session is over for that reason;
  * - `spoken`: `{speech_id, heard_ms, cancelled}`: a speech has come to its end in the loudspeaker;
- * - `audioDropped`: `{ms}`: the connection was away for so long that there was no room for more audio.
+ * - `audioDropped`: `{ms}`: so much of what was said while the connection was away is lost. By WebSocket that is what there
+ *   was no room for; by WebRTC all of it, as tracks keep nothing.
  *
- * By WebSocket a session outlives its connection: what the daemon has not acknowledged is kept and sent again, and the
- * events that were missed come, each once.
+ * A session outlives its connection: events that were missed come, each once, and by WebSocket what the daemon has not
+ * acknowledged is kept and sent again. When the daemon has the session no more, another one begins: another `sessionStarted`.
  */
 
 import { Microphone, Speaker } from "./alfred-voice-audio.js";

@@ -13,16 +13,24 @@ const at = (id) => document.getElementById(id);
 const SILENT_DB = -100;
 const METER_FLOOR_DB = -60;
 const SHOWN_MS = 2_000;
+/** Less than this is not worth a word. */
+const MISSED_MS = 500;
 
 const LINKS = { closed: "not connected", connecting: "connecting", open: "connected", reconnecting: "connection lost, coming back" };
 const PHASES = {
   idle: ["Press and talk", "Your words appear as you say them. Talk over Alfred, and it stops."],
-  connecting: ["Connecting", "The browser may ask whether this page may use the microphone."],
+  asking: ["Connecting", "The browser may ask whether this page may use the microphone."],
+  connecting: ["Connecting", "You can begin: what you say is kept, and sent when the connection stands."],
   listening: ["Listening", "Say something. Press again when you are done."],
   hearing: ["I hear you", "Go on; nothing is sent anywhere but to the daemon."],
   pending: ["Go on", "A pause, but it sounds as if more will come."],
   speaking: ["Alfred speaks", "Talk over it, and it stops."],
   reconnecting: ["Coming back", "The connection was lost. What you say is kept, and sent when it is back."],
+};
+/** By WebRTC nothing is kept. */
+const UNHEARD = {
+  connecting: ["Connecting", "One moment: what you say now is not heard yet."],
+  reconnecting: ["Coming back", "The connection was lost. What you say now is not heard until it is back."],
 };
 
 const captions = new Captions(at("transcript"), at("live"), at("empty"));
@@ -46,6 +54,10 @@ let isTalking = false;
 let isHearing = false;
 let isPending = false;
 let isSpeaking = false;
+let hasSession = false;
+/** What was said and lost while the connection was away, in ms. */
+let missingMs = 0;
+let shownPhase = "idle";
 let ticking = null;
 
 // The conversation
@@ -57,7 +69,7 @@ function conversation() {
   const on = (type, act) => voice.addEventListener(type, ({ detail }) => act(detail));
   on("state", ({ state }) => showState(state));
   on("fault", (error) => fail(error));
-  on("sessionStarted", () => files.begin());
+  on("sessionStarted", begin);
   on("speechStart", heardSpeech);
   on("speechEnd", heardSilence);
   on("partialTranscription", (partial) => {
@@ -77,7 +89,7 @@ function conversation() {
   on("spoken", ({ speech_id, heard_ms, cancelled }) => {
     if (!cancelled) endSaying(speech_id, `${(heard_ms / 1000).toFixed(1)} s`, false);
   });
-  on("audioDropped", () => showError(new AlfredVoiceError("connection_lost", "")));
+  on("audioDropped", ({ ms }) => (missingMs += ms));
   on("error", (error) => error.fatal || showError(new AlfredVoiceError(error.code, error.message, { retryAfterS: error.retry_after_s ?? null })));
   on("sessionEnded", ended);
   return voice;
@@ -100,6 +112,17 @@ async function talk() {
   } catch (error) {
     fail(error);
   }
+}
+
+/** A session is there; the daemon may have been started anew, and know nothing of the one before. */
+function begin() {
+  if (hasSession) {
+    isHearing = isPending = isSpeaking = false;
+    captions.clearPartial();
+    captions.addHeading("The daemon no longer had this conversation; a new one goes on from here.");
+  }
+  hasSession = true;
+  files.begin();
 }
 
 /** The daemon has ended the session by itself, or because we asked. */
@@ -177,19 +200,29 @@ function interrupted({ speech_id, heard_ms, latency_ms }) {
 
 function showState(state) {
   const transport = state === "open" ? ` by ${document.querySelector("[name=transport]:checked + span").textContent}` : "";
+  if (state === "open" && missingMs >= MISSED_MS) {
+    captions.addHeading(`The connection was away: about ${Math.round(missingMs / 1000)} s of what you said are missing.`);
+  }
+  if (state === "open") missingMs = 0;
   at("link").textContent = LINKS[state] + transport;
   at("link").dataset.state = state;
   if (state === "closed") {
     if (isTalking) voice.rest(); // the microphone is not to be left open
-    isTalking = isHearing = isPending = isSpeaking = false;
+    isTalking = isHearing = isPending = isSpeaking = hasSession = false;
+    missingMs = 0;
     captions.clearPartial();
   }
   showTalk();
 }
 
+/** Whether what is said now reaches nobody. */
+function isUnheard(now) {
+  return now in UNHEARD && document.querySelector("[name=transport]:checked").value === "webrtc";
+}
+
 function phase() {
   if (voice?.state === "reconnecting") return "reconnecting";
-  if (isTalking && voice?.state !== "open") return "connecting";
+  if (isTalking && voice?.state !== "open") return voice?.microphone ? "connecting" : "asking";
   if (isHearing) return "hearing";
   if (isSpeaking) return "speaking";
   if (isTalking && isPending) return "pending";
@@ -198,12 +231,18 @@ function phase() {
 
 function showTalk() {
   const now = phase();
-  const [title, hint] = PHASES[now];
+  const isDeaf = isUnheard(now);
+  const [title, hint] = (isDeaf ? UNHEARD : PHASES)[now];
   at("phase").textContent = title;
   at("hint").textContent = hint;
+  if (now !== shownPhase && isTalking && (now in UNHEARD || shownPhase in UNHEARD)) tell(`${title}. ${hint}`);
+  shownPhase = now;
   document.body.dataset.phase = now;
+  document.body.toggleAttribute("data-unheard", isDeaf);
   at("talk").setAttribute("aria-pressed", String(isTalking));
-  at("talk-label").textContent = isTalking ? "Stop" : "Talk";
+  const isConnecting = now === "connecting" || now === "asking";
+  at("talk").setAttribute("aria-busy", String(isConnecting));
+  at("talk-label").textContent = isConnecting ? "Connecting…" : isTalking ? "Stop" : "Talk";
   at("quiet").disabled = !isSpeaking;
   for (const radio of document.querySelectorAll("[name=transport]")) {
     radio.disabled = isTalking || radio.matches(":not([data-offered])");

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from alfred_voice.errors import MalformedMessage
 from alfred_voice.server.webrtc.event_channel import EventChannel
+from alfred_voice.server.webrtc.ice_sockets import Berth
 from alfred_voice.server.webrtc.negotiation import Negotiation
 from alfred_voice.server.webrtc.offer import Offer, read_offer
 from tests.server.webrtc.test_offer import AUDIO, CHANNEL, VIDEO, offer
@@ -53,7 +54,7 @@ async def test_a_scribbled_offer_is_answered_or_refused_and_leaves_no_fault_behi
     answered = refused = 0
     for _ in range(TIMES):
         text = scribbled(dice)
-        negotiation = Negotiation(["127.0.0.1"], EventChannel())
+        negotiation = Negotiation(Berth(("127.0.0.1",)), EventChannel())
         try:
             assert "m=" in await negotiation.answer(read_offer(text))
             answered += 1

@@ -58,6 +58,8 @@ PAGES = frozenset({"/monitor", "/"})
 """Routes that a person opens in a browser: a key in the query is exchanged for a cookie."""
 SIGN_IN = "/sign-in"
 """Where a page of the daemon's own exchanges a key for a cookie, and gives it back."""
+PUBLISHING = frozenset({"/whip", "/whip/{connection_id}"})
+"""Routes whose every answer to OPTIONS is a 200 that says what may be posted (RFC 9725, section 4.2)."""
 MOST_KNOWN = 4096
 """Pairs of an address and a key that are remembered as good."""
 
@@ -238,7 +240,10 @@ class Access:
         origin = request.headers.get(hdrs.ORIGIN, "")
         if not self._doorplate.allows(origin):
             raise OriginRefused("pages of this origin may not ask; those in security.allowed_origins may")
-        return web.Response(status=204, headers=preflight_headers(origin))
+        headers = preflight_headers(origin)
+        if pattern_of(request) in PUBLISHING:
+            headers["Accept-Post"] = "application/sdp"
+        return web.Response(status=200 if pattern_of(request) in PUBLISHING else 204, headers=headers)
 
     def _key_of(self, request: web.Request, credential: Credential) -> ApiKey:
         """The key that a request brings.

@@ -160,7 +160,7 @@ def preflight_headers(origin: str) -> dict[str, str]:
     return {
         **shared_headers(origin),
         "Access-Control-Allow-Methods": ", ".join(("GET", "HEAD", *sorted(CHANGING))),
-        "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept",
+        "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept, If-Match",
         "Access-Control-Max-Age": "600",
     }
 

@@ -109,6 +109,16 @@ def settings_of(start: wire.Start, defaults: wire.Start) -> SessionSettings:
     return SessionSettings(**asked, events=wanted_events(start.events))
 
 
+def check_return(start: wire.Start) -> None:
+    """Nothing, when a ``start`` with a token asks for no more than the session that it names.
+
+    Raises:
+        MalformedMessage: it does.
+    """
+    if any(getattr(start, name) is not None for name in _SETTINGS if name != "session_id") or start.events:
+        raise MalformedMessage("start: expected only session_id and last_seq beside resume_token")
+
+
 class Opening:
     """The connection's first messages; one per connection, done with when it answers :class:`Opened`."""
 
@@ -200,8 +210,7 @@ class Opening:
         session_id = start.session_id or self._defaults.session_id or ""
         last_seq = -1 if start.last_seq is None else start.last_seq
         try:
-            if any(getattr(start, name) is not None for name in _SETTINGS if name != "session_id") or start.events:
-                raise MalformedMessage("start: expected only session_id and last_seq beside resume_token")
+            check_return(start)
             link = self._resumption.claim(session_id, token, last_seq, self._owner)
         except AlfredVoiceError as error:
             # A client that cannot go on opens a new session, on this connection as well.

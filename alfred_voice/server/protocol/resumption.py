@@ -84,7 +84,9 @@ class Resumption:
         link.digest = _digest(offer.token)
         self._links[link.stream.session_id] = link
 
-    def claim(self, session_id: str, token: str, last_seq: int, owner: Owner = NOBODY) -> Link:
+    def claim(
+        self, session_id: str, token: str, last_seq: int, owner: Owner = NOBODY, transport: str = "websocket"
+    ) -> Link:
         """The link of a session whose client has come back.
 
         Args:
@@ -92,6 +94,7 @@ class Resumption:
             token: what the client was told when it opened the session.
             last_seq: number of the last event that it got; -1 for none.
             owner: who has come; the key must be the one with which the session was opened.
+            transport: by which way; it must be that of the session, whose audio has its format.
 
         Raises:
             ResumeRefused: no such session waits, the token is another one's, or events are gone for good.
@@ -101,6 +104,10 @@ class Resumption:
         is_right = link is not None and link.digest is not None and hmac.compare_digest(link.digest, _digest(token))
         if link is None or not is_right or link.owner.key != owner.key:
             raise ResumeRefused("expected the name and the token of a session that can be resumed; open a new one")
+        if link.stream.transport != transport:
+            raise ResumeRefused(
+                f"the session goes over {link.stream.transport}; come back by that way, or open a new one"
+            )
         link.stream.outbox.told_after(last_seq)
         return link
 

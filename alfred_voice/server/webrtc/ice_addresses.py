@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import psutil
 
@@ -33,6 +33,27 @@ def offered_addresses(bound: Iterable[str], present: Iterable[str], chosen: Iter
             if _is_usable(each) and (address == "::" or ":" not in each):
                 found[each] = None
     return sorted(found, key=lambda address: ipaddress.ip_address(address).is_loopback)
+
+
+def announced_addresses(opened: Sequence[tuple[str, int]], announced: Iterable[str]) -> list[tuple[str, int]]:
+    """The addresses and ports that a peer is told.
+
+    Args:
+        opened: those of the sockets.
+        announced: the addresses by which these are known outside, where something in between changes them and leaves
+            the ports as they are. They are told instead of the sockets' own; one that is a socket's own stands for
+            that alone, any other one for all sockets of its family, those of the machine itself last.
+    """
+    named = tuple(announced)
+    if not named:
+        return list(opened)
+    told: dict[tuple[str, int], None] = {}
+    for address in named:
+        family = [each for each in opened if (":" in each[0]) == (":" in address)]
+        own = [each for each in family if each[0] == address]
+        outside = [each for each in family if not ipaddress.ip_address(each[0]).is_loopback]
+        told.update({(address, port): None for _, port in own or outside or family})
+    return list(told)
 
 
 def _is_usable(address: str) -> bool:

@@ -43,19 +43,22 @@ class IncomingTrack:
 
     Args:
         stream: the session that hears it.
+        ingest: makes frames of it; a session that is resumed goes on with the one that it had.
         metrics: where packets are counted.
         patience_s: how long audio waits for a packet before it that is missing.
         silence_s: how much silence a peer that sends nothing is heard to make.
         now: when the stream begins.
     """
 
-    def __init__(self, stream: Stream, metrics: Metrics, patience_s: float, silence_s: float, now: float) -> None:
+    def __init__(
+        self, stream: Stream, ingest: Ingest, metrics: Metrics, patience_s: float, silence_s: float, now: float
+    ) -> None:
         self._stream = stream
         self._families = metrics.webrtc
         self._order = Reordering(patience_s)
         self._timeline = RtpTimeline(silence_s)
         self._decoder = OpusDecoder()
-        self._ingest = Ingest(FORMAT)
+        self._ingest = ingest
         self._counted = Counted()
         self._pace = Bucket(PACKETS_PER_S, PACKETS_AT_ONCE, now)
         self._excess = 0
@@ -87,6 +90,10 @@ class IncomingTrack:
         except SessionEnded:
             return
 
+    def finish(self, now: float) -> None:
+        """Nothing comes any more: what waits for a packet before it is heard without that."""
+        self._hear(self._order.drain(), now)
+
     def _hear(self, packets: list[AudioPacket], now: float) -> None:
         for packet in packets:
             missing = self._timeline.gap_before(packet, now)
@@ -105,6 +112,7 @@ class IncomingTrack:
         stream = self._stream
         if stream.stopped_at is not None:
             return
+        stream.audio_bytes += samples.nbytes
         try:
             for frame in self._ingest.feed(samples.tobytes()):
                 stream.put_live(frame)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
-from alfred_voice.errors import MalformedMessage, SessionBusy
+from alfred_voice.errors import AlfredVoiceError, MalformedMessage, SessionBusy
 from alfred_voice.server.echo import shorten
 from alfred_voice.server.webrtc import seams
 from alfred_voice.server.webrtc.event_channel import EventChannel
+from alfred_voice.server.webrtc.ice_sockets import Berth
 from alfred_voice.server.webrtc.offer import Offer
 from alfred_voice.server.webrtc.reordering import AudioPacket
 from alfred_voice.server.webrtc.seams import Take
@@ -27,11 +28,12 @@ class Negotiation:
     """Answers a peer's offers, the first and all that follow.
 
     Args:
-        addresses: where the peer may reach us.
+        berth: where the peer may reach us.
         channel: takes its data channel.
+        speaks: whether the daemon's voice may be offered to it.
     """
 
-    def __init__(self, addresses: Sequence[str], channel: EventChannel) -> None:
+    def __init__(self, berth: Berth, channel: EventChannel, *, speaks: bool = True) -> None:
         # No server of anybody else's is asked for anything.
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.connection.on("datachannel", channel.attach)
@@ -45,7 +47,8 @@ class Negotiation:
         """Takes the packets of the peer's audio; must not raise."""
         self.on_sign: Callable[[], None] | None = None
         """Is told of each sign of life of the peer's ICE agent."""
-        self._addresses = addresses
+        self._berth = berth
+        self._speaks = speaks
         self._agents: list[Any] = []
         self._audio: str | None = None
         self._tapped: set[RTCRtpReceiver] = set()
@@ -63,6 +66,7 @@ class Negotiation:
         Raises:
             MalformedMessage: the offer cannot be answered; the connection is as it was before, or none yet.
             SessionBusy: another offer is being answered.
+            NoPortFree: there is nowhere for its media to come to.
         """
         if self._is_busy:
             raise SessionBusy("another offer of this connection is being answered")
@@ -71,7 +75,7 @@ class Negotiation:
         self._is_busy = True
         try:
             return await self._answer(offer)
-        except (MalformedMessage, asyncio.CancelledError):
+        except (AlfredVoiceError, asyncio.CancelledError):
             raise
         except Exception as error:  # the library raises whatever it stumbles over
             raise MalformedMessage(f"sdp: {shorten(f'{type(error).__name__}: {error}')}") from error
@@ -82,13 +86,14 @@ class Negotiation:
         connection = self.connection
         if self._audio is None and offer.audio:
             self._audio = offer.audio[0]
-            transceiver = connection.addTransceiver(self.speech, "sendrecv")
+            ours = self.speech if self._speaks else "audio"
+            transceiver = connection.addTransceiver(ours, "sendrecv" if self._speaks else "recvonly")
             # Whatever else is offered, we speak and hear Opus.
             transceiver.setCodecPreferences(_opus())
         await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
         for transceiver in connection.getTransceivers():
             self._prepare(transceiver)
-        self._agents = seams.bind(connection, self._addresses, self._note_sign)
+        self._agents = seams.bind(connection, self._berth, self._note_sign)
         await connection.setLocalDescription(await connection.createAnswer())
         self._credentials = offer.credentials
         self.has_channel = self.has_channel or offer.has_channel

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiortc import sdp as description
 
-from alfred_voice.errors import MalformedMessage
+from alfred_voice.errors import MalformedMessage, OfferUnusable
 from alfred_voice.server.echo import shorten
 
 
@@ -23,6 +23,8 @@ class Offer:
     """Without what the daemon does not follow up."""
     audio: tuple[str, ...]
     """The names (mid) of its audio sections."""
+    directions: tuple[str, ...]
+    """Theirs, such as ``sendrecv``."""
     others: tuple[str, ...]
     """Those of other media, which are answered as inactive."""
     has_channel: bool
@@ -57,6 +59,8 @@ def read_offer(text: str) -> Offer:
     offer = Offer(
         sdp=text,
         audio=tuple(each.rtp.muxId for each in media if each.kind == "audio"),
+        # What says nothing goes both ways (RFC 8866, section 6.7).
+        directions=tuple(each.direction or "sendrecv" for each in media if each.kind == "audio"),
         others=tuple(each.rtp.muxId for each in media if each.kind not in ("audio", "application")),
         has_channel=any(each.kind == "application" for each in media),
         credentials=frozenset(_credentials(each) for each in media),
@@ -64,6 +68,18 @@ def read_offer(text: str) -> Offer:
     if not offer.audio and not offer.has_channel:
         raise MalformedMessage("sdp: expected an audio section or a data channel")
     return offer
+
+
+def check_publishing(offer: Offer) -> None:
+    """Nothing, when somebody who only publishes may offer this (RFC 9725, sections 4.2 and 4.4.2).
+
+    Raises:
+        OfferUnusable: there is not exactly one audio section that sends.
+    """
+    if len(offer.audio) != 1:
+        raise OfferUnusable(f"sdp: expected one audio section, got {len(offer.audio)}")
+    if offer.directions[0] not in ("sendonly", "sendrecv"):
+        raise OfferUnusable(f"sdp: expected audio that is sendonly or sendrecv, got {offer.directions[0]}")
 
 
 def _check_section(media: description.MediaDescription) -> None:

@@ -1,7 +1,8 @@
 """One client over WebRTC from the answer to its offer to its end: its audio in, the daemon's out, events beside them.
 
 The session is opened with the answer, and counts from then on. It ends with its connection; when that does not stand
-in time, or nothing is heard of the peer for a while, the session is let go of.
+in time, or nothing is heard of the peer for a while, the session is let go of. One that may be resumed then waits for
+its client, who comes with another offer and takes it over.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ from alfred_voice.errors import AlfredVoiceError, SessionEnded, UnexpectedMessag
 from alfred_voice.events import SpeechOutputEnded
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.outbox import Numbered, SlowReader, SpeechAudio
-from alfred_voice.pipeline.owner import Owner
-from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server.guard.rates import Pace
 from alfred_voice.server.protocol import wire
 from alfred_voice.server.protocol.closing import GOING_AWAY, Closing
 from alfred_voice.server.protocol.control import Control
 from alfred_voice.server.protocol.opening import too_large
+from alfred_voice.server.protocol.resumption import Link, Resumption
 from alfred_voice.server.protocol.wire import Mode
 from alfred_voice.server.webrtc.event_channel import ChannelStalled, EventChannel
 from alfred_voice.server.webrtc.incoming_track import IncomingTrack
@@ -42,9 +42,10 @@ LAST_WORDS_S = 2.0
 MOST_MESSAGE_BYTES = 65_536
 """What the answer says that a message on the channel may have."""
 
-Outcome = Literal["ended", "left", "lost", "timeout", "slow", "cut", "failed"]
+Outcome = Literal["ended", "left", "lost", "timeout", "slow", "taken_over", "cut", "failed"]
 """How a connection came to its end: the session was over, the peer closed, it vanished or its network did, it never
-stood, its events were not read, the daemon went before all that, or something failed here."""
+stood, its events were not read, its client came back by another one, the daemon went before all that, or something
+failed here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,10 @@ class Peer:
 
     Args:
         connection_id: by which the client names it.
-        owner: whose it is.
         negotiation: has answered its first offer.
         channel: takes its data channel.
-        stream: its session.
+        link: its session.
+        resumption: takes the session back in the end.
         metrics: where packets and ends are counted.
         limits: what it is held to.
     """
@@ -73,34 +74,41 @@ class Peer:
     def __init__(
         self,
         connection_id: str,
-        owner: Owner,
         negotiation: Negotiation,
         channel: EventChannel,
-        stream: Stream,
+        link: Link,
+        resumption: Resumption,
         metrics: Metrics,
         limits: PeerLimits,
     ) -> None:
         self.connection_id = connection_id
-        self.owner = owner
-        self.stream = stream
+        self.owner = link.owner
+        self.stream = stream = link.stream
         self.has_session = True
         self.fields = {"session": stream.session_id}
         """What a log record about this connection says of it."""
+        self.missed: list[Numbered] | None = None
+        """Of a client that has come back, what it was told on other connections and did not get; told first."""
+        self._link = link
+        self._resumption = resumption
+        self._taken_over = False
+        self._is_readable = True
         self._negotiation = negotiation
         self._channel = channel
         self._figures = metrics.webrtc
         self._options = limits.options
         self._now = now = asyncio.get_running_loop().time
-        self._incoming = IncomingTrack(stream, metrics, limits.options.reorder_ms / 1000, limits.silence_s, now())
+        patience_s = limits.options.reorder_ms / 1000
+        self._incoming = IncomingTrack(stream, link.ingest, metrics, patience_s, limits.silence_s, now())
         self._control = Control(stream, limits.pace)
         self._answered_at = self._last_sign = now()
         self._is_connected = False
         self._underruns = 0
         self._closed = asyncio.Event()
-        negotiation.on_packet = self._take
-        negotiation.on_sign = self._note_sign
-        channel.on_message = self._on_message
-        stream.more_status = self.status
+
+    def give_up(self) -> None:
+        """Leave the session to another connection of its client's."""
+        self._taken_over = True
 
     async def answer(self, offer: Offer) -> str:
         """Our description in answer to another offer of the peer's.
@@ -114,6 +122,10 @@ class Peer:
     async def run(self) -> None:
         """Carry the session until it, or the connection, is over; then everything is freed."""
         outcome: Outcome = "failed"
+        self._negotiation.on_packet = self._take
+        self._negotiation.on_sign = self._note_sign
+        self._channel.on_message = self._on_message
+        self.stream.more_status = self.status
         try:
             outcome = await self._carry()
         except asyncio.CancelledError:
@@ -167,9 +179,23 @@ class Peer:
     async def _let_go(self, outcome: Outcome) -> None:
         if outcome == "ended":
             await self._negotiation.say_last_words(LAST_WORDS_S)
-        self.stream.abandon()
+        # From here on the session may be another connection's.
+        self._negotiation.on_packet = self._channel.on_message = None
+        self._incoming.finish(self._now())
+        self._resumption.leave(self._link, may_return=self._may_return(outcome))
         await self._free()
         self._report()
+
+    def _may_return(self, outcome: Outcome) -> bool:
+        """Whether the client may still want its session: it has neither said that it goes, nor been told of the end."""
+        match outcome:
+            case "ended" | "left":
+                return False
+            case "timeout":
+                return self.missed is not None  # who never had a connection has no token
+            case "slow":
+                return self._is_readable
+        return True
 
     async def _free(self) -> None:
         try:
@@ -193,6 +219,8 @@ class Peer:
 
     def _judge(self, now: float) -> Outcome | None:
         """What has become of the connection; None while all is well."""
+        if self._taken_over:
+            return "taken_over"
         state, connected_at = self._negotiation.state, self._negotiation.connected_at
         if connected_at is not None and not self._is_connected:
             self._is_connected, self._last_sign = True, now
@@ -272,14 +300,21 @@ class Peer:
             # Until then it waits in the session's outbox, which is bounded.
             await self._channel.opened()
         try:
+            for numbered in self.missed or ():
+                await self._tell(numbered)
             while items := await self.stream.outbox.take():
-                for numbered in [self._silenced(item) for item in items]:
-                    if numbered is not None:
-                        await self._channel.send(wire.encode(numbered, self.stream.session_id, Mode.JSON).decode())
+                for item in [self._silenced(item) for item in items]:
+                    if item is not None:
+                        await self._tell(item)
         except (SlowReader, ChannelStalled) as error:
             _log.warning("peer_not_reading", extra={**self.fields, "reason": str(error)})
+            # What was lost with an outbox that overflowed cannot be told again.
+            self._is_readable = isinstance(error, ChannelStalled)
             return "slow"
         return "ended"
+
+    async def _tell(self, numbered: Numbered) -> None:
+        await self._channel.send(wire.encode(numbered, self.stream.session_id, Mode.JSON).decode())
 
     def _silenced(self, item: Numbered | SpeechAudio) -> Numbered | None:
         """Play a piece, or stop what has been cancelled, before any waiting; the event to be told, if it is one."""

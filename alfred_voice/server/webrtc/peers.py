@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from typing import NamedTuple
 
-from alfred_voice.errors import UnknownConnection
+from alfred_voice.audio.ingest import Ingest
+from alfred_voice.errors import NoPortFree, Overloaded, UnknownConnection
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.owner import Owner
 from alfred_voice.pipeline.turn_trace import RemoteParent
 from alfred_voice.server.guard.options import SecurityOptions
 from alfred_voice.server.guard.rates import Pace
 from alfred_voice.server.protocol.admission import Admission
+from alfred_voice.server.protocol.resumption import Link, Resumption
 from alfred_voice.server.webrtc.event_channel import EventChannel
 from alfred_voice.server.webrtc.ice_addresses import addresses_of, offered_addresses, present_addresses
+from alfred_voice.server.webrtc.ice_sockets import Berth
+from alfred_voice.server.webrtc.incoming_track import FORMAT
 from alfred_voice.server.webrtc.negotiation import Negotiation
 from alfred_voice.server.webrtc.offer import Offer
 from alfred_voice.server.webrtc.options import WebRtcOptions
@@ -24,9 +29,27 @@ from alfred_voice.session.settings import SessionSettings
 
 _log = logging.getLogger(__name__)
 
+TRANSPORT = "webrtc"
 ID_BYTES = 16
 SILENCE_AFTER_TURN_S = 1.0
 """How much longer than the longest pause a peer that sends nothing is heard to be silent: its utterance then ends."""
+
+
+class Return(NamedTuple):
+    """What a client shows that comes back to its session."""
+
+    session_id: str
+    token: str
+    last_seq: int
+    """Number of the last event that it got; -1 for none."""
+
+
+class _Answered(NamedTuple):
+    """A connection whose offer has been answered."""
+
+    negotiation: Negotiation
+    channel: EventChannel
+    sdp: str
 
 
 class Peers:
@@ -40,12 +63,14 @@ class Peers:
         self,
         coordinator: Coordinator,
         admission: Admission,
+        resumption: Resumption,
         options: WebRtcOptions,
         security: SecurityOptions,
         host: str,
     ) -> None:
         self._coordinator = coordinator
         self._admission = admission
+        self._resumption = resumption
         self._options = options
         self._security = security
         self._host = host
@@ -56,9 +81,22 @@ class Peers:
         return len(self._peers)
 
     async def open(
-        self, offer: Offer, settings: SessionSettings, owner: Owner, parent: RemoteParent | None
+        self,
+        offer: Offer,
+        settings: SessionSettings,
+        owner: Owner,
+        parent: RemoteParent | None,
+        *,
+        speaks: bool = True,
     ) -> tuple[Peer, str]:
         """A connection with its session, and our description.
+
+        Args:
+            offer: the peer's.
+            settings: of the session.
+            owner: whose it is.
+            parent: the peer's own span.
+            speaks: whether the peer may hear the daemon's voice.
 
         Raises:
             Overloaded: no room now.
@@ -66,24 +104,77 @@ class Peers:
             MalformedMessage: the offer cannot be answered.
         """
         self._admission.check(settings.session_id, owner)
-        channel = EventChannel()
-        negotiation = Negotiation(await self._addresses(), channel)
+        answered = await self._answer(offer, speaks=speaks)
         try:
-            sdp = await negotiation.answer(offer)
             # Asks once more whether there is room: other offers may have been answered meanwhile.
-            stream = self._coordinator.open(
-                settings, "webrtc", max_message_bytes=MOST_MESSAGE_BYTES, owner=owner, parent=parent
-            )
+            link = self._open_session(settings, owner, parent)
+        except BaseException:
+            await answered.negotiation.close(CLOSE_TIMEOUT_S)
+            raise
+        return await self._begin(answered, link, None), answered.sdp
+
+    async def resume(self, offer: Offer, wanted: Return, owner: Owner) -> tuple[Peer, str]:
+        """Another connection for the session of a client that has lost its last one, and our description.
+
+        Raises:
+            ResumeRefused: it cannot be resumed.
+            Overloaded: no room now.
+            MalformedMessage: the offer cannot be answered; the session is as it was.
+        """
+        link = self._resumption.claim(wanted.session_id, wanted.token, wanted.last_seq, owner, TRANSPORT)
+        answered = await self._answer(offer)
+        return await self._begin(answered, link, wanted.last_seq), answered.sdp
+
+    async def _answer(self, offer: Offer, *, speaks: bool = True) -> _Answered:
+        channel = EventChannel()
+        negotiation = Negotiation(await self._berth(), channel, speaks=speaks)
+        try:
+            return _Answered(negotiation, channel, await negotiation.answer(offer))
+        except BaseException as error:
+            if isinstance(error, NoPortFree):
+                _log.warning("no_port_free", extra={"reason": str(error), "connections": len(self)})
+                self._coordinator.metrics.note_refusal(error)
+            await negotiation.close(CLOSE_TIMEOUT_S)
+            raise
+
+    def _open_session(self, settings: SessionSettings, owner: Owner, parent: RemoteParent | None) -> Link:
+        resume = self._resumption.offer() if settings.resumable else None
+        stream = self._coordinator.open(
+            settings, TRANSPORT, max_message_bytes=MOST_MESSAGE_BYTES, resume=resume, owner=owner, parent=parent
+        )
+        link = Link(stream, Ingest(FORMAT), owner)
+        if resume is not None:
+            self._resumption.keep(link, resume)
+        return link
+
+    async def _begin(self, answered: _Answered, link: Link, last_seq: int | None) -> Peer:
+        """Give a session to a connection, which carries it from now on."""
+        negotiation, channel, _ = answered
+        connection_id, metrics = secrets.token_urlsafe(ID_BYTES), self._coordinator.metrics
+        peer = Peer(connection_id, negotiation, channel, link, self._resumption, metrics, self._limits())
+        try:
+            await self._attach(peer, link, last_seq)
         except BaseException:
             await negotiation.close(CLOSE_TIMEOUT_S)
             raise
-        connection_id, metrics = secrets.token_urlsafe(ID_BYTES), self._coordinator.metrics
-        peer = Peer(connection_id, owner, negotiation, channel, stream, metrics, self._limits())
         self._peers[connection_id] = peer
         task = asyncio.create_task(self._carry(peer), name="peer")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return peer, sdp
+        return peer
+
+    async def _attach(self, peer: Peer, link: Link, last_seq: int | None) -> None:
+        try:
+            await self._resumption.attach(link, peer.give_up)
+        except TimeoutError as error:
+            raise Overloaded("the session's last connection does not let go of it") from error
+        if last_seq is None:
+            return
+        try:
+            peer.missed = self._resumption.catch_up(link, last_seq)
+        except BaseException:
+            self._resumption.leave(link, may_return=True)
+            raise
 
     async def _carry(self, peer: Peer) -> None:
         with self._admission.entered(peer, peer.owner):
@@ -113,11 +204,12 @@ class Peers:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _addresses(self) -> list[str]:
+    async def _berth(self) -> Berth:
         """Where a peer may reach us, as the machine's addresses are now."""
-        chosen = self._options.chosen
-        bound = [] if chosen else await addresses_of(self._host)
-        return offered_addresses(bound, present_addresses(), chosen)
+        options = self._options
+        bound = [] if options.chosen else await addresses_of(self._host)
+        addresses = offered_addresses(bound, present_addresses(), options.chosen)
+        return Berth(tuple(addresses), options.ports, options.announced)
 
     def _limits(self) -> PeerLimits:
         security, now = self._security, asyncio.get_running_loop().time()

@@ -95,6 +95,13 @@ class Reordering:
             taken += self._give_up()
         return taken
 
+    def drain(self) -> list[AudioPacket]:
+        """All that wait, as nothing comes any more; what is missing among them is lost."""
+        drained: list[AudioPacket] = []
+        while self._held:
+            drained += self._give_up()
+        return drained
+
     @property
     def is_waiting(self) -> bool:
         """Whether packets wait for one that is missing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,21 +22,25 @@ from alfred_voice.server.guard.options import SecurityOptions
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.protocol import wire
 from alfred_voice.server.protocol.admission import Admission
-from alfred_voice.server.protocol.opening import settings_of
+from alfred_voice.server.protocol.opening import check_return, settings_of
+from alfred_voice.server.protocol.resumption import Resumption
 from alfred_voice.server.webrtc.options import WebRtcOptions
 from alfred_voice.session.settings import SessionSettings
 
 
 if TYPE_CHECKING:
+    from alfred_voice.server.webrtc.offer import Offer
+    from alfred_voice.server.webrtc.peer import Peer
     from alfred_voice.server.webrtc.peers import Peers
 
 
 SDP_TYPE = "application/sdp"
+ACCEPT_POST = "Accept-Post"
 FORMAT = AudioFormat(48_000, 1, "pcm_s16le")
-"""What Opus is inside; the track says it, so a client does not."""
-_OF_THE_TRACK = ("sample_rate", "channels", "encoding", "resumable", "resume_token", "last_seq")
+"""What Opus is inside, as ``incoming_track`` has it; the track says it, so a client does not."""
+_OF_THE_TRACK = ("sample_rate", "channels", "encoding")
 _WHIP_FIELDS = ("session_id", "language", "engine")
-_WHIP_METHODS = "DELETE, OPTIONS"
+_WHIP_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS")
 _NO_TRICKLE = "candidates are not trickled and ICE is not restarted here; make another offer"
 
 
@@ -55,12 +60,14 @@ class WebRtcRoutes:
         self,
         coordinator: Coordinator,
         admission: Admission,
+        resumption: Resumption,
         server: ServerOptions,
         security: SecurityOptions,
         options: WebRtcOptions,
     ) -> None:
         self._coordinator = coordinator
         self._admission = admission
+        self._resumption = resumption
         self._server = server
         self._security = security
         self._options = options
@@ -74,13 +81,15 @@ class WebRtcRoutes:
             web.delete("/webrtc/{connection_id}", self.end),
             web.post("/whip", self.publish),
             web.options("/whip", self.describe),
+            web.get("/whip", self.describe_nothing),
             web.delete("/whip/{connection_id}", self.unpublish),
             web.patch("/whip/{connection_id}", self.refuse_patch),
             web.options("/whip/{connection_id}", self.describe_connection),
+            web.get("/whip/{connection_id}", self.find_nothing),
         ]
 
     async def offer(self, request: web.Request) -> web.Response:
-        """A new connection with its session, or another offer for one that is open."""
+        """A new connection, for a new session or one that was cut off, or another offer for one that is open."""
         peers = await self._ready()
         if request.content_type != "application/json":
             raise _unsupported("application/json", request)
@@ -89,8 +98,7 @@ class WebRtcRoutes:
 
         offer = read_offer(asked.sdp)
         if asked.connection_id is None:
-            settings = _settings(asked.start)
-            peer, sdp = await peers.open(offer, settings, owner_of(request), _parent(request))
+            peer, sdp = await self._connect(peers, request, offer, _start_of(asked.start))
         else:
             if asked.start:
                 raise MalformedMessage("start: expected none, as the session is open")
@@ -105,21 +113,36 @@ class WebRtcRoutes:
             }
         )
 
+    async def _connect(self, peers: Peers, request: web.Request, offer: Offer, start: wire.Start) -> tuple[Peer, str]:
+        if start.resume_token is None:
+            return await peers.open(offer, _settings(start), owner_of(request), _parent(request))
+        check_return(start)
+        from alfred_voice.server.webrtc.peers import Return
+
+        last_seq = -1 if start.last_seq is None else start.last_seq
+        return await peers.resume(
+            offer, Return(start.session_id or "", start.resume_token, last_seq), owner_of(request)
+        )
+
     async def end(self, request: web.Request) -> web.Response:
         """End a connection's session as ``stop`` does."""
         await self._end(request)
         return web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
 
     async def publish(self, request: web.Request) -> web.Response:
-        """WHIP: a description for a description."""
+        """WHIP: a description for a description. Whoever publishes hears nothing (RFC 9725, section 4.2)."""
         peers = await self._ready()
         if request.content_type != SDP_TYPE:
             raise _unsupported(SDP_TYPE, request)
+        if not _accepts_sdp(request.headers.get(hdrs.ACCEPT, "")):
+            raise web.HTTPNotAcceptable(text=f"the answer is {SDP_TYPE}, which the request does not accept")
         text = await self._read_text(request)
-        from alfred_voice.server.webrtc.offer import read_offer
+        from alfred_voice.server.webrtc.offer import check_publishing, read_offer
 
-        settings = _settings({name: request.query[name] for name in _WHIP_FIELDS if request.query.get(name)})
-        peer, sdp = await peers.open(read_offer(text), settings, owner_of(request), _parent(request))
+        offer = read_offer(text)
+        check_publishing(offer)
+        start = _start_of({name: request.query[name] for name in _WHIP_FIELDS if request.query.get(name)})
+        peer, sdp = await peers.open(offer, _settings(start), owner_of(request), _parent(request), speaks=False)
         headers = {
             hdrs.LOCATION: f"/whip/{peer.connection_id}",
             "X-Session-Id": peer.stream.session_id,
@@ -134,15 +157,25 @@ class WebRtcRoutes:
 
     async def describe(self, _request: web.Request) -> web.Response:
         """WHIP: what may be posted."""
-        return web.Response(status=204, headers={hdrs.ALLOW: "POST, OPTIONS", "Accept-Post": SDP_TYPE})
+        return web.Response(headers={hdrs.ALLOW: "GET, HEAD, OPTIONS, POST", ACCEPT_POST: SDP_TYPE})
 
     async def describe_connection(self, _request: web.Request) -> web.Response:
         """WHIP: what may be done to a connection."""
-        return web.Response(status=204, headers={hdrs.ALLOW: _WHIP_METHODS})
+        return web.Response(headers={hdrs.ALLOW: ", ".join(_WHIP_METHODS), ACCEPT_POST: SDP_TYPE})
+
+    async def describe_nothing(self, _request: web.Request) -> web.Response:
+        """WHIP: there is nothing to be read, which is no error (RFC 9725, section 4.1)."""
+        return web.Response(status=204, headers={hdrs.CACHE_CONTROL: "no-store"})
+
+    async def find_nothing(self, request: web.Request) -> web.Response:
+        """WHIP: the same of a connection that is open."""
+        peers = await self._ready()
+        peers.find(request.match_info["connection_id"], owner_of(request), is_admin=request[CALLER].is_admin)
+        return await self.describe_nothing(request)
 
     async def refuse_patch(self, _request: web.Request) -> web.Response:
-        """WHIP: neither trickled candidates nor restarts (RFC 9725, section 4.3)."""
-        raise web.HTTPMethodNotAllowed("PATCH", ["DELETE", "OPTIONS"], text=_NO_TRICKLE)
+        """WHIP: neither trickled candidates nor restarts, both of which are optional (RFC 9725, section 4.3.1)."""
+        raise web.HTTPMethodNotAllowed("PATCH", _WHIP_METHODS, text=_NO_TRICKLE)
 
     async def close(self, _application: web.Application) -> None:
         """Cut off connections that are still open; a signal of the application."""
@@ -180,7 +213,12 @@ class WebRtcRoutes:
                 from alfred_voice.server.webrtc.peers import Peers
 
                 self._peers = Peers(
-                    self._coordinator, self._admission, self._options, self._security, self._server.host
+                    self._coordinator,
+                    self._admission,
+                    self._resumption,
+                    self._options,
+                    self._security,
+                    self._server.host,
                 )
         return self._peers
 
@@ -193,17 +231,24 @@ def _parent(request: web.Request) -> Any:
     return parse_traceparent(request.headers.get("traceparent"))
 
 
-def _settings(start: dict[str, Any]) -> SessionSettings:
-    """What a client wants of its session.
+def _start_of(fields: dict[str, Any]) -> wire.Start:
+    """What a client wants, as it says it.
 
     Raises:
         MalformedMessage: a field is unknown or of the wrong type.
-        InvalidSettings: it cannot be served.
     """
     try:
-        asked = msgspec.convert({**start, "type": wire.START_TYPE}, wire.Start)
+        return msgspec.convert({**fields, "type": wire.START_TYPE}, wire.Start)
     except msgspec.ValidationError as error:
         raise MalformedMessage(f"start: {shorten(str(error))}") from error
+
+
+def _settings(asked: wire.Start) -> SessionSettings:
+    """The settings of a new session.
+
+    Raises:
+        InvalidSettings: it cannot be served.
+    """
     for name in _OF_THE_TRACK:
         if getattr(asked, name) is not None:
             raise InvalidSettings(f"{name}: expected none over WebRTC, where the track says what its audio is")
@@ -211,7 +256,17 @@ def _settings(start: dict[str, Any]) -> SessionSettings:
     return settings_of(asked, track)
 
 
+def _accepts_sdp(accept: str) -> bool:
+    """Whether an ``Accept`` has a place for our answer (RFC 9110, section 12.5.1); none at all has."""
+    asked = [part.split(";") for part in accept.split(",") if part.strip()]
+    for kind, *parameters in asked:
+        refused = any(re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", each) for each in parameters)
+        if kind.strip().lower() in (SDP_TYPE, "application/*", "*/*") and not refused:
+            return True
+    return not asked
+
+
 def _unsupported(expected: str, request: web.Request) -> web.HTTPUnsupportedMediaType:
     return web.HTTPUnsupportedMediaType(
-        text=f"expected {expected}, but {shorten(request.content_type)!r} came", headers={"Accept-Post": expected}
+        text=f"expected {expected}, but {shorten(request.content_type)!r} came", headers={ACCEPT_POST: expected}
     )

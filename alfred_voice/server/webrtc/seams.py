@@ -2,21 +2,33 @@
 
 As they come, each connection has a thread that decodes, and hands every packet over to the loop; one lost packet
 delays all that follow by a quarter of a second, for good; and candidates are made of every address but those of the
-machine itself. So packets are taken where they would enter the jitter buffer, and sockets are opened where the
-daemon listens. A test of the seams says when one of them has moved.
+machine itself, on any port. So packets are taken where they would enter the jitter buffer, and sockets are opened
+where the daemon listens, on ports that it may use. A test of the seams says when one of them has moved.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import logging
+import socket
+from collections.abc import Callable
 from typing import Any
 
+from aioice import Candidate
+from aioice.candidate import candidate_foundation, candidate_priority
+from aioice.ice import StunProtocol
 from aiortc import RTCPeerConnection, RTCRtpReceiver
 from aiortc.rtp import RtpPacket
 
+from alfred_voice.server.webrtc.ice_addresses import announced_addresses
+from alfred_voice.server.webrtc.ice_sockets import Berth, open_socket
 from alfred_voice.server.webrtc.reordering import AudioPacket
 
+
+_log = logging.getLogger(__name__)
+
+RECEIVE_BUFFER_BYTES = 262_144
+"""Of each socket: a second of a busy loop is not to cost packets."""
 
 Take = Callable[[AudioPacket, float], None]
 """Takes a packet and the loop's time; must not raise."""
@@ -45,10 +57,11 @@ def tap_packets(receiver: RTCRtpReceiver, take: Take) -> None:
     inside._RTCRtpReceiver__decoder_queue.put(None)  # noqa: SLF001
 
 
-def bind(connection: RTCPeerConnection, addresses: Sequence[str], on_check: Callable[[], None]) -> list[Any]:
-    """Let a connection gather candidates at these addresses only, and tell of each check of the peer's.
+def bind(connection: RTCPeerConnection, berth: Berth, on_check: Callable[[], None]) -> list[Any]:
+    """Let a connection gather candidates here only, and tell of each check of the peer's.
 
-    To be called when the peer's description is set and before ours is.
+    To be called when the peer's description is set and before ours is, which raises what :func:`open_socket` does
+    when no port is free.
 
     Returns:
         the connection's ICE agents, which have its sockets.
@@ -58,7 +71,7 @@ def bind(connection: RTCPeerConnection, addresses: Sequence[str], on_check: Call
         if getattr(agent, "is_bound_by_us", False):
             continue
         agent.is_bound_by_us = True
-        _bind_agent(agent, list(addresses), on_check)
+        _bind_agent(agent, berth, on_check)
     return agents
 
 
@@ -70,19 +83,64 @@ def _agents(connection: RTCPeerConnection) -> list[Any]:
     return list({id(each): each.transport.iceGatherer._connection for each in transports}.values())  # noqa: SLF001
 
 
-def _bind_agent(agent: Any, addresses: list[str], on_check: Callable[[], None]) -> None:
-    gather, receive = agent.get_component_candidates, agent.request_received
+def _bind_agent(agent: Any, berth: Berth, on_check: Callable[[], None]) -> None:
+    receive = agent.request_received
 
-    async def gather_bound(component: int, addresses: list[str] = addresses, **options: Any) -> Any:
-        return await gather(component=component, addresses=bound, **options)
+    async def gather_bound(component: int, **_: Any) -> list[Candidate]:
+        waiting, opened = _open_sockets(berth), []
+        try:
+            while waiting:
+                opened.append(await _open_protocol(agent, component, waiting.pop(0)))
+        finally:
+            for each in waiting:
+                each.close()
+        return [_candidate(component, *each) for each in announced_addresses(opened, berth.announced)]
 
     def receive_noted(*arguments: Any) -> None:
         on_check()
         receive(*arguments)
 
-    bound = addresses
     agent.get_component_candidates = gather_bound
     agent.request_received = receive_noted
+
+
+def _open_sockets(berth: Berth) -> list[socket.socket]:
+    """One socket at each address; all or none, but for addresses that have gone from the machine."""
+    opened: list[socket.socket] = []
+    try:
+        for address in berth.addresses:
+            try:
+                opened.append(open_socket(address, berth.ports))
+            except OSError as error:
+                _log.warning("address_not_bound", extra={"address": address, "reason": str(error)})
+    except BaseException:
+        for each in opened:
+            each.close()
+        raise
+    return opened
+
+
+async def _open_protocol(agent: Any, component: int, found: socket.socket) -> tuple[str, int]:
+    """Give a socket to an agent, which closes it in the end; its address and port."""
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    loop = asyncio.get_running_loop()
+    _, protocol = await loop.create_datagram_endpoint(lambda: StunProtocol(agent), sock=found)
+    agent._protocols.append(protocol)  # noqa: SLF001
+    host, port = found.getsockname()[:2]
+    protocol.local_candidate = _candidate(component, host, port)
+    return host, port
+
+
+def _candidate(component: int, host: str, port: int) -> Candidate:
+    return Candidate(
+        foundation=candidate_foundation("host", "udp", host),
+        component=component,
+        transport="udp",
+        priority=candidate_priority(component, "host"),
+        host=host,
+        port=port,
+        type="host",
+    )
 
 
 def unacknowledged(connection: RTCPeerConnection) -> int:

@@ -38,6 +38,7 @@ class Told:
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
+        self.transport = "websocket"
         self.outbox = Outbox(100, retained=4)
         self.audio_bytes = 0
         self.is_attached = False

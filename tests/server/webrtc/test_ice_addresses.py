@@ -6,7 +6,12 @@ import ipaddress
 
 import pytest
 
-from alfred_voice.server.webrtc.ice_addresses import addresses_of, offered_addresses, present_addresses
+from alfred_voice.server.webrtc.ice_addresses import (
+    addresses_of,
+    announced_addresses,
+    offered_addresses,
+    present_addresses,
+)
 
 
 PRESENT = ["127.0.0.1", "::1", "192.0.2.7", "fd00::7", "fe80::1%eth0", "169.254.3.3", "10.0.0.7"]
@@ -51,3 +56,25 @@ async def test_a_name_without_an_address_stands_for_none() -> None:
 
 def test_the_machine_has_its_own_address() -> None:
     assert "127.0.0.1" in present_addresses()
+
+
+INSIDE, BESIDE, SIXTH, ITSELF = ("10.0.0.7", 5001), ("192.168.1.4", 5002), ("fd00::7", 5003), ("127.0.0.1", 5004)
+
+
+@pytest.mark.parametrize(
+    ("opened", "announced", "told"),
+    [
+        ([INSIDE, ITSELF], [], [INSIDE, ITSELF]),
+        ([INSIDE, ITSELF], ["203.0.113.9"], [("203.0.113.9", 5001)]),
+        ([INSIDE, BESIDE, ITSELF], ["203.0.113.9"], [("203.0.113.9", 5001), ("203.0.113.9", 5002)]),
+        ([INSIDE, ITSELF], ["203.0.113.9", "10.0.0.7"], [("203.0.113.9", 5001), INSIDE]),
+        ([INSIDE, SIXTH], ["2001:db8::9", "203.0.113.9"], [("2001:db8::9", 5003), ("203.0.113.9", 5001)]),
+        ([INSIDE], ["2001:db8::9"], []),
+        ([ITSELF], ["203.0.113.9"], [("203.0.113.9", 5004)]),
+    ],
+    ids=["itself", "instead", "for each", "beside its own", "both families", "none of its family", "behind a relay"],
+)
+def test_a_peer_is_told_the_addresses_that_are_known_outside(
+    opened: list[tuple[str, int]], announced: list[str], told: list[tuple[str, int]]
+) -> None:
+    assert announced_addresses(opened, announced) == told

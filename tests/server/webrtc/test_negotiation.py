@@ -9,6 +9,7 @@ import pytest
 
 from alfred_voice.errors import MalformedMessage, SessionBusy
 from alfred_voice.server.webrtc.event_channel import EventChannel
+from alfred_voice.server.webrtc.ice_sockets import Berth
 from alfred_voice.server.webrtc.negotiation import Negotiation
 from alfred_voice.server.webrtc.offer import read_offer
 from tests.server.webrtc.test_offer import AUDIO, CHANNEL, offer
@@ -19,7 +20,7 @@ OFFER = read_offer(offer(AUDIO, CHANNEL))
 
 @pytest.fixture
 async def negotiation() -> Negotiation:
-    return Negotiation(["127.0.0.1"], EventChannel())
+    return Negotiation(Berth(("127.0.0.1",)), EventChannel())
 
 
 def sockets(negotiation: Negotiation) -> list[Any]:

@@ -34,6 +34,13 @@ def test_what_follows_the_one_before_does_not_wait(order: Reordering) -> None:
     assert not order.is_waiting
 
 
+def test_at_the_end_nothing_waits_any_more(order: Reordering) -> None:
+    put(order, 10, 12, 15, 14, at=0.0)
+    assert [each.sequence for each in order.drain()] == [12, 14, 15]
+    assert order.drain() == []
+    assert order.lost == 2
+
+
 def test_two_that_changed_places_come_in_order(order: Reordering) -> None:
     assert put(order, 10, 12) == [10]
     assert order.is_waiting

@@ -279,7 +279,7 @@ async def test_the_daemon_ends_calls_with_their_last_words_when_it_goes(base: st
     [
         ({"sample_rate": 16_000}, "settings_invalid"),
         ({"encoding": "mulaw"}, "settings_invalid"),
-        ({"resumable": True}, "settings_invalid"),
+        ({"resume_token": "t", "language": "de"}, "message_malformed"),
         ({"session_id": "not a name"}, "settings_invalid"),
         ({"engine": "nobody"}, "settings_invalid"),
         ({"colour": "red"}, "message_malformed"),
@@ -410,7 +410,9 @@ async def test_whip_answers_a_description_with_a_description(door: Any) -> None:
     assert "a=recvonly" in answer
     assert "127.0.0.1" in answer
     async with door.client.patch(location, data="a=candidate", headers=SDP) as response:
-        assert (response.status, response.headers["Allow"]) == (405, "DELETE,OPTIONS")
+        assert (response.status, response.headers["Allow"]) == (405, "DELETE,GET,HEAD,OPTIONS")
+    async with door.client.get(location) as response:
+        assert (response.status, await response.read()) == (204, b"")
     async with door.client.delete(location) as response:
         assert response.status == 200
     assert door.coordinator.roster.all() == []
@@ -420,9 +422,70 @@ async def test_whip_answers_a_description_with_a_description(door: Any) -> None:
 
 async def test_whip_says_what_may_be_posted(door: Any) -> None:
     async with door.client.options("/whip") as response:
-        assert (response.status, response.headers["Accept-Post"]) == (204, "application/sdp")
+        assert (response.status, response.headers["Accept-Post"]) == (200, "application/sdp")
+        assert response.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
     async with door.client.options("/whip/any") as response:
-        assert response.headers["Allow"] == "DELETE, OPTIONS"
+        assert (response.status, response.headers["Accept-Post"]) == (200, "application/sdp")
+        assert response.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS"
+    async with door.client.get("/whip") as response:
+        assert (response.status, await response.read()) == (204, b"")
+    async with door.client.get("/whip/any") as response:
+        assert response.status == 404
+
+
+async def test_whip_tells_pages_of_allowed_origins_what_they_may_do(make_door: Any) -> None:
+    origin = "https://studio.example"
+    security = Security(SecurityOptions(allowed_origins=origin), KeySource())
+    door = await make_door(security=security)
+    asking = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}
+    async with door.client.options("/whip/any", headers=asking) as response:
+        assert (response.status, response.headers["Accept-Post"]) == (200, "application/sdp")
+        assert "If-Match" in response.headers["Access-Control-Allow-Headers"]
+        assert "PATCH" in response.headers["Access-Control-Allow-Methods"]
+    publishing = offer(AUDIO).replace("a=sendrecv", "a=sendonly")
+    async with door.client.post("/whip", data=publishing, headers={**SDP, "Origin": origin}) as response:
+        assert response.status == 201
+        assert "Location" in response.headers["Access-Control-Expose-Headers"]
+
+
+async def test_whoever_publishes_is_heard_and_hears_nothing(door: Any) -> None:
+    async with door.client.post("/whip", data=offer(AUDIO), headers=SDP) as response:
+        assert response.status == 201
+        answer = await response.text()
+    assert "a=recvonly" in answer
+    assert "a=sendrecv" not in answer
+
+
+@pytest.mark.parametrize("direction", ["recvonly", "inactive"])
+async def test_whip_is_for_those_who_send(door: Any, direction: str) -> None:
+    text = offer(AUDIO).replace("a=sendrecv", f"a={direction}")
+    async with door.client.post("/whip", data=text, headers=SDP) as response:
+        assert (response.status, (await response.json())["code"]) == (422, "offer_unusable")
+    async with door.client.post("/whip", data=offer(CHANNEL), headers=SDP) as response:
+        assert response.status == 422
+    assert door.coordinator.roster.all() == []
+
+
+@pytest.mark.parametrize(
+    ("accept", "status"),
+    [
+        ("application/sdp", 201),
+        ("text/html, application/*;q=0.5", 201),
+        ("*/*", 201),
+        ("application/json", 406),
+        ("application/sdp;q=0, text/plain", 406),
+    ],
+)
+async def test_whip_answers_with_what_is_accepted(door: Any, accept: str, status: int) -> None:
+    async with door.client.post("/whip", data=offer(AUDIO), headers={**SDP, "Accept": accept}) as response:
+        assert response.status == status
+
+
+async def test_whip_sessions_have_one_owner_of_their_name(door: Any) -> None:
+    async with door.client.post("/whip?session_id=studio", data=offer(AUDIO), headers=SDP) as response:
+        assert response.status == 201
+    async with door.client.post("/whip?session_id=studio", data=offer(AUDIO), headers=SDP) as response:
+        assert (response.status, (await response.json())["code"]) == (409, "session_busy")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from aioice import Connection
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.rtp import RtpPacket
 
+from alfred_voice.server.webrtc.ice_sockets import Berth
 from alfred_voice.server.webrtc.reordering import AudioPacket
 from alfred_voice.server.webrtc.seams import PacketTap, bind, tap_packets, unacknowledged
 
@@ -55,7 +56,7 @@ async def test_the_receiver_has_what_the_tap_stands_in_for(connection: RTCPeerCo
 async def test_candidates_are_gathered_where_they_are_bound_to(connection: RTCPeerConnection) -> None:
     connection.addTransceiver("audio")
     connection.createDataChannel("any")
-    bind(connection, ["127.0.0.1"], lambda: None)
+    bind(connection, Berth(("127.0.0.1",)), lambda: None)
     await connection.setLocalDescription(await connection.createOffer())
     lines = [line.split() for line in connection.localDescription.sdp.splitlines() if line.startswith("a=candidate:")]
     assert lines
@@ -65,8 +66,8 @@ async def test_candidates_are_gathered_where_they_are_bound_to(connection: RTCPe
 async def test_each_check_of_the_peer_is_a_sign_of_life(connection: RTCPeerConnection) -> None:
     checks: list[None] = []
     connection.addTransceiver("audio")
-    bind(connection, ["127.0.0.1"], lambda: checks.append(None))
-    bind(connection, ["127.0.0.1"], lambda: checks.append(None))
+    bind(connection, Berth(("127.0.0.1",)), lambda: checks.append(None))
+    bind(connection, Berth(("127.0.0.1",)), lambda: checks.append(None))
     await connection.setLocalDescription(await connection.createOffer())
     gatherer: Any = connection.getTransceivers()[0].receiver.transport.transport.iceGatherer
     agent = gatherer._connection
