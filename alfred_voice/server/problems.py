@@ -11,27 +11,29 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alfred_voice.errors import (
-    AccessError,
     AlfredVoiceError,
     Fault,
-    KeyNeeded,
-    KeyRefused,
     LoadTestRunning,
-    MessageTooLarge,
-    NotOffered,
     Overloaded,
-    RateLimited,
     RestartNeeded,
     SessionBusy,
     SessionEnded,
     SwapRunning,
     TooManySessionsOfAddress,
     TooManySessionsOfKey,
-    UnknownConnection,
     UnknownSession,
     UnsupportedAudio,
 )
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import (
+    AccessError,
+    KeyNeeded,
+    KeyRefused,
+    MessageTooLarge,
+    NotOffered,
+    RateLimited,
+    UnknownConnection,
+)
 
 
 _log = logging.getLogger(__name__)

@@ -9,10 +9,11 @@ from typing import BinaryIO
 from aiohttp import BodyPartReader, ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from alfred_voice.errors import EmptyAudio, InvalidSettings, MalformedMessage, MessageTooLarge
+from alfred_voice.errors import EmptyAudio, InvalidSettings
 from alfred_voice.files.transcriber import Wishes
 from alfred_voice.models.spoken import SHAPE, is_language
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import MalformedMessage, MessageTooLarge
 from alfred_voice.server.http.form import AUDIO_FIELD, FIELD_BYTES, FRAMING_BYTES
 
 

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import secrets
 
-from alfred_voice.errors import UnknownConnection
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.owner import Owner
 from alfred_voice.pipeline.turn_trace import RemoteParent
+from alfred_voice.server.errors import UnknownConnection
 from alfred_voice.server.guard.options import SecurityOptions
 from alfred_voice.server.guard.rates import Pace
 from alfred_voice.server.protocol.admission import Admission
