@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from aiohttp import web
 
-from alfred_voice.errors import MalformedMessage
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import MalformedMessage
 
 
 T = TypeVar("T")

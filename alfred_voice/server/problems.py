@@ -11,17 +11,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from alfred_voice.errors import (
-    AccessError,
     AlfredVoiceError,
     Fault,
-    KeyNeeded,
-    KeyRefused,
     LoadTestRunning,
-    MessageTooLarge,
-    NotOffered,
-    OfferUnusable,
     Overloaded,
-    RateLimited,
     RestartNeeded,
     ResumeRefused,
     SessionBusy,
@@ -29,11 +22,20 @@ from alfred_voice.errors import (
     SwapRunning,
     TooManySessionsOfAddress,
     TooManySessionsOfKey,
-    UnknownConnection,
     UnknownSession,
     UnsupportedAudio,
 )
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import (
+    AccessError,
+    KeyNeeded,
+    KeyRefused,
+    MessageTooLarge,
+    NotOffered,
+    OfferUnusable,
+    RateLimited,
+    UnknownConnection,
+)
 
 
 _log = logging.getLogger(__name__)

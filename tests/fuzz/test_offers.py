@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alfred_voice.errors import MalformedMessage
+from alfred_voice.server.errors import MalformedMessage
 from alfred_voice.server.webrtc.event_channel import EventChannel
 from alfred_voice.server.webrtc.ice_sockets import Berth
 from alfred_voice.server.webrtc.negotiation import Negotiation

@@ -14,15 +14,19 @@ from numpy.typing import NDArray
 from alfred_voice.clock import Clock, ManualClock, SystemClock
 from alfred_voice.events import EVENT_TYPES, Event
 from alfred_voice.models.engine import Engines
+from alfred_voice.models.phrase_cache import PhraseCache
 from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn, ScriptedVad
 from alfred_voice.pipeline.coordinator import Coordinator
-from alfred_voice.pipeline.metrics import Metrics
-from alfred_voice.pipeline.options import AlertOptions, CoordinatorOptions, MemoryOptions
+from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
+from alfred_voice.pipeline.options import AlertOptions, CoordinatorOptions, MemoryOptions, TtsOptions
 from alfred_voice.pipeline.outbox import Numbered, SpeechAudio
 from alfred_voice.pipeline.stream import Stream
+from alfred_voice.pipeline.synthesiser import Synthesiser
 from alfred_voice.pipeline.work import Job
 from alfred_voice.session.requests import DetectRequest, JudgeRequest, TranscribeRequest, Urgency
 from alfred_voice.session.settings import SessionSettings
+from tests.pipeline.lane_bench import Bench
+from tests.pipeline.played_stream import MakePlayed, Played
 
 
 Int16 = NDArray[np.int16]
@@ -280,3 +284,60 @@ async def make_house(options: CoordinatorOptions) -> AsyncIterator[Callable[...,
 async def house(make_house: Callable[..., Awaitable[House]]) -> House:
     """A running pipeline with the default options."""
     return await make_house()
+
+
+@pytest.fixture
+async def bench(clock: ManualClock, metrics: Metrics) -> AsyncIterator[Bench]:
+    """A lane whose engine does as it is told."""
+    bench = Bench(clock, metrics)
+    yield bench
+    bench.gate.set()
+    bench.let_go.set()
+    await bench.lane.close()
+
+
+@pytest.fixture
+def ask(
+    bench: Bench, detect_job: Callable[..., Job[DetectRequest]], speaker: Callable[..., Any]
+) -> Callable[..., list[Any]]:
+    """Puts a job for each row into the lane and kicks it; returns the speakers."""
+
+    def put(*rows: int, kick: bool = True) -> list[Any]:
+        speakers = [speaker(row) for row in rows]
+        for each in speakers:
+            bench.lane.put(detect_job(each, bench.clock.now()))
+        if kick:
+            bench.lane.kick()
+        return speakers
+
+    return put
+
+
+@pytest.fixture
+async def wide(clock: ManualClock, metrics: Metrics) -> AsyncIterator[Callable[..., Bench]]:
+    """Makes benches with room for larger batches, or less patience."""
+    benches: list[Bench] = []
+
+    def make(max_batch: int = 64, timeout_s: float = 30.0) -> Bench:
+        benches.append(Bench(clock, metrics, max_batch, timeout_s))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.gate.set()
+        bench.let_go.set()
+        await bench.lane.close()
+
+
+@pytest.fixture
+async def make_played(clock: ManualClock, metrics: Metrics) -> AsyncIterator[MakePlayed]:
+    """Makes streams whose pipeline the test plays."""
+    cache = PhraseCache(ScriptedTts(ms_per_character=10.0), 0)
+    synthesiser = Synthesiser(cache, TtsOptions(), clock, LaneMetrics("tts", metrics))
+    yield lambda outbox_events=1000: Played(clock, metrics, synthesiser, outbox_events)
+    synthesiser.close()
+
+
+@pytest.fixture
+async def played(make_played: MakePlayed) -> Played:
+    return make_played()

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from alfred_voice.clock import ManualClock
 from alfred_voice.errors import EngineFailure, MalformedAudio, SessionEnded, UnusableText
 from alfred_voice.events import (
     EVENT_TYPES,
@@ -21,115 +18,12 @@ from alfred_voice.events import (
     SessionFinished,
     SpeechOutputEnded,
     SpeechOutputStarted,
-    WarningRaised,
 )
-from alfred_voice.models.phrase_cache import PhraseCache
-from alfred_voice.models.scripted import ScriptedTts
-from alfred_voice.pipeline.feeding import BEHIND_FRAMES
-from alfred_voice.pipeline.metrics import LaneMetrics, Metrics
-from alfred_voice.pipeline.options import TtsOptions
-from alfred_voice.pipeline.outbox import Outbox, SlowReader
+from alfred_voice.pipeline.outbox import SlowReader
 from alfred_voice.pipeline.stream import Stream
-from alfred_voice.pipeline.stream_parts import StreamParts
-from alfred_voice.pipeline.synthesiser import Synthesiser
-from alfred_voice.pipeline.voice import Voice
-from alfred_voice.results import Piece, Transcript, TurnJudgement
-from alfred_voice.session.options import SessionOptions
-from alfred_voice.session.playout import Playout
-from alfred_voice.session.requests import DetectRequest, JudgeRequest, Request, TranscribeRequest, Urgency
-from alfred_voice.session.session import CATCH_UP_WINDOWS, Session
-from alfred_voice.session.settings import SessionSettings
-
-
-Int16 = NDArray[np.int16]
-
-FRAME = np.zeros(320, np.int16)
-QUEUE_FRAMES = 100
-GIVEN_AT_ONCE = 7
-"""Frames that a session takes before anything has been judged: 2,240 samples hold its four windows of 512."""
-LISTENING = frozenset(EVENT_TYPES.values()) - {"frameProcessed", "pipelineHealth"}
-
-
-class Played:
-    """A stream and the pipeline that a test plays for it."""
-
-    def __init__(self, clock: ManualClock, metrics: Metrics, synthesiser: Synthesiser, outbox_events: int) -> None:
-        self.clock = clock
-        self.metrics = metrics
-        self.wakes = 0
-        self.out: list[Request] = []
-        settings = SessionSettings("s", events=LISTENING)
-        session = Session(settings, SessionOptions(), Playout(200))
-        outbox = Outbox(outbox_events)
-        self.stream = Stream(
-            StreamParts(
-                session=session,
-                outbox=outbox,
-                voice=lambda tell: Voice(settings, synthesiser, session.playout, outbox, tell, clock, 4),
-                clock=clock,
-                metrics=metrics,
-                wake=self._wake,
-                transport="websocket",
-                queue_frames=QUEUE_FRAMES,
-            )
-        )
-
-    def _wake(self, stream: Stream) -> None:
-        assert stream is self.stream
-        self.wakes += 1
-
-    def advance(self) -> list[Request]:
-        """One turn of the pipeline; the new questions, which are also kept in ``out``."""
-        requests = self.stream.advance(self.clock.now())
-        self.out += requests
-        return requests
-
-    def answer(self, *kinds: type, speech: bool | None = None) -> None:
-        """Answer the open questions of these kinds (all when none is named)."""
-        asked = [request for request in self.out if not kinds or isinstance(request, kinds)]
-        self.out = [request for request in self.out if request not in asked]
-        for request in asked:
-            receive: Any = self.stream.receive_detection if isinstance(request, DetectRequest) else self.stream.receive
-            receive(request, self._answer(request, speech), self.clock.now())
-
-    @staticmethod
-    def _answer(request: Request, speech: bool | None) -> Any:
-        match request:
-            case DetectRequest():
-                loud = np.abs(request.windows).max(axis=1) > 1000
-                return np.where(loud if speech is None else speech, 0.95, 0.02).tolist()
-            case TranscribeRequest():
-                return Transcript("hello there", (Piece(" hello"), Piece(" there")), confidence=0.9)
-            case JudgeRequest():
-                return TurnJudgement(0.9)
-
-    def work_off(self) -> None:
-        """Go on until nothing is left to do."""
-        while self.advance() or self.out:
-            self.answer()
-
-    @property
-    def told(self) -> list[Any]:
-        return [item.event for item in self.stream.outbox.take_now() if hasattr(item, "event")]
-
-    def fate(self, name: str) -> float:
-        return self.metrics.registry.get_sample_value("alfred_audio_frames_total", {"fate": name}) or 0.0
-
-
-Make = Callable[..., Played]
-
-
-@pytest.fixture
-async def make(clock: ManualClock, metrics: Metrics) -> AsyncIterator[Make]:
-    cache = PhraseCache(ScriptedTts(ms_per_character=10.0), 0)
-    synthesiser = Synthesiser(cache, TtsOptions(), clock, LaneMetrics("tts", metrics))
-    yield lambda outbox_events=1000: Played(clock, metrics, synthesiser, outbox_events)
-    synthesiser.close()
-
-
-@pytest.fixture
-async def played(make: Make) -> Played:
-    return make()
+from alfred_voice.results import TurnJudgement
+from alfred_voice.session.requests import DetectRequest, TranscribeRequest, Urgency
+from tests.pipeline.played_stream import FRAME, GIVEN_AT_ONCE, QUEUE_FRAMES, Int16, MakePlayed, Played, feed
 
 
 async def turns(count: int = 5) -> None:
@@ -247,78 +141,12 @@ async def test_a_session_that_fails_is_settled(played: Played) -> None:
     await asyncio.wait_for(settled, 5)
 
 
-async def test_a_burst_is_given_in_portions(played: Played) -> None:
-    for _ in range(GIVEN_AT_ONCE + QUEUE_FRAMES):
-        played.stream.put(FRAME)
-    (detect,) = played.advance()
-    assert isinstance(detect, DetectRequest)
-    assert len(detect.windows) == CATCH_UP_WINDOWS
-    assert played.stream.frames_queued > QUEUE_FRAMES // 2
-    assert played.advance() == [], "one question at a time"
-
-
 async def test_the_detector_begins_afresh_with_every_session(played: Played) -> None:
     for _ in range(4):
         played.stream.put(FRAME)
     (detect,) = played.advance()
     assert isinstance(detect, DetectRequest)
     assert detect.fresh
-
-
-def feed(played: Played, frames: list[Int16]) -> None:
-    for frame in frames:
-        played.stream.put(frame)
-
-
-def feed_until_asked(played: Played, frames: list[Int16], kind: type) -> None:
-    """Put frames and answer the detector until a question of this kind is out, and leave that open."""
-    feed(played, frames)
-    played.advance()
-    while not any(isinstance(request, kind) for request in played.out):
-        played.answer(DetectRequest)
-        assert played.advance()
-
-
-@pytest.mark.parametrize("kind", [TranscribeRequest, JudgeRequest])
-async def test_who_is_ahead_of_real_time_waits_for_the_answers_that_decide(
-    played: Played, spoken: Callable[..., list[Int16]], kind: type
-) -> None:
-    feed_until_asked(played, spoken(100, 400, 500), kind)
-    feed(played, [FRAME] * 2 * BEHIND_FRAMES)
-    waiting = played.stream.frames_queued
-    for _ in range(20):
-        played.answer(DetectRequest)
-        played.advance()
-    assert played.stream.frames_queued == waiting > BEHIND_FRAMES
-    played.work_off()
-    assert played.stream.frames_queued == 0
-
-
-async def test_who_keeps_pace_waits_for_no_answer(played: Played, spoken: Callable[..., list[Int16]]) -> None:
-    for frame in spoken(100, 400, 3000):
-        played.stream.put(frame)
-        played.advance()
-        played.answer(DetectRequest)
-        played.advance()
-    assert any(isinstance(request, TranscribeRequest) for request in played.out)
-    assert played.stream.frames_queued == 0
-
-
-async def test_an_answer_to_a_superseded_question_is_not_waited_for(
-    played: Played, spoken: Callable[..., list[Int16]]
-) -> None:
-    feed_until_asked(played, spoken(100, 400, 160), TranscribeRequest)
-    for frame in spoken(0, 300, 160):  # goes on, and pauses again: a second final, and the first will have no answer
-        played.stream.put(frame)
-        played.advance()
-        played.answer(DetectRequest)
-    finals = [request for request in played.out if isinstance(request, TranscribeRequest)]
-    finals = [request for request in finals if request.urgency is Urgency.FINAL]
-    assert len(finals) == 2
-    played.out.remove(finals[0])
-    feed(played, [FRAME] * 2 * BEHIND_FRAMES)
-    played.work_off()
-    assert played.stream.frames_queued == 0
 
 
 # What it tells
@@ -354,19 +182,6 @@ async def test_the_first_reason_to_stop_is_the_one(played: Played) -> None:
     played.work_off()
     assert [event.reason for event in played.told] == ["idle"]
     assert played.stream.end_reason == "idle"
-
-
-async def test_a_flush_ends_the_utterance_behind_the_frames_before_it_and_not_behind_later_ones(
-    played: Played, spoken: Callable[..., list[Int16]]
-) -> None:
-    feed(played, spoken(100, 500))
-    played.stream.flush()
-    feed(played, spoken(0, 500))
-    played.stream.stop()
-    played.work_off()
-    finals = [event for event in played.told if isinstance(event, FinalTranscription)]
-    assert len(finals) == 2
-    assert finals[0].end_ms <= 600 <= finals[1].end_ms
 
 
 async def test_a_flush_after_the_stop_is_nothing(played: Played) -> None:
@@ -455,8 +270,8 @@ async def test_a_client_that_is_gone_is_told_nothing_and_its_frames_are_accounte
     assert played.fate("dropped") == 15
 
 
-async def test_a_client_that_does_not_read_is_found_out(make: Make) -> None:
-    played = make(outbox_events=3)
+async def test_a_client_that_does_not_read_is_found_out(make_played: MakePlayed) -> None:
+    played = make_played(outbox_events=3)
     for number in range(4):
         played.stream.ping(number)
     with pytest.raises(SlowReader):
@@ -516,94 +331,6 @@ async def test_speech_over_the_daemons_own_stops_it(
     assert kinds.index(Interrupted) < kinds.index(SpeechOutputEnded)
     last_audio = max((i for i, kind in enumerate(kinds) if kind.__name__ == "SpeechAudio"), default=-1)
     assert last_audio < kinds.index(SpeechOutputEnded)
-
-
-# Figures
-
-
-def drop_quiet(played: Played, keep: int, *, in_pauses: bool = False) -> int:
-    """How many frames it drops."""
-    before = played.stream.frames_queued
-    played.stream.drop_quiet(keep, in_pauses=in_pauses)
-    return before - played.stream.frames_queued
-
-
-async def test_dropping_takes_the_oldest_silence_and_keeps_the_newest(played: Played) -> None:
-    feed(played, [FRAME] * 60)
-    assert drop_quiet(played, 25) == 28
-    assert played.stream.frames_queued == 25
-    message = "560 ms of silence were dropped under load, from 140 to 700 ms"
-    assert played.told[0] == WarningRaised("audio_dropped", message, 140.0, 700.0)
-    played.stream.stop()
-    played.work_off()
-    (finished,) = played.told
-    stats = finished.stats
-    assert (stats.frames_received, stats.frames_processed, stats.frames_dropped) == (60, 32, 28)
-    assert (played.fate("processed"), played.fate("dropped")) == (32, 28)
-
-
-async def test_what_comes_behind_a_gap_is_not_forgotten(played: Played) -> None:
-    feed(played, [FRAME] * 90)
-    drop_quiet(played, 25)
-    assert len(played.advance()) == 1, "the gap itself asks nothing, so what is behind it must be asked about at once"
-
-
-async def test_what_may_be_speech_is_not_dropped(played: Played, spoken: Callable[..., list[Int16]]) -> None:
-    feed(played, spoken(200, 1000))
-    assert drop_quiet(played, 25) == 10 - GIVEN_AT_ONCE, "only the silence before it"
-    assert drop_quiet(played, 25) == 0
-
-
-async def test_nothing_is_dropped_beyond_a_flush_or_when_little_waits(played: Played) -> None:
-    feed(played, [FRAME] * 25)
-    assert drop_quiet(played, 25) == 0
-    played.stream.flush()
-    feed(played, [FRAME] * 25)
-    assert drop_quiet(played, 0) == 25 - GIVEN_AT_ONCE
-
-
-async def test_nothing_is_dropped_while_an_utterance_is_open(
-    played: Played, spoken: Callable[..., list[Int16]]
-) -> None:
-    feed(played, spoken(0, 500))
-    while played.advance():
-        played.answer(DetectRequest)
-    feed(played, [FRAME] * 60)
-    assert drop_quiet(played, 25) == 0
-    assert drop_quiet(played, 25, in_pauses=True) == 0, "its speaker has not paused"
-
-
-async def test_the_silence_of_a_pause_is_dropped_only_when_that_is_asked_for(
-    played: Played, spoken: Callable[..., list[Int16]]
-) -> None:
-    feed(played, spoken(0, 500, 500))
-    while played.advance():
-        played.answer(DetectRequest)
-    assert played.stream.session.has_open_utterance
-    feed(played, [FRAME] * 60)
-    assert drop_quiet(played, 25) == 0
-    assert drop_quiet(played, 25, in_pauses=True) > 0
-
-
-async def test_silence_is_what_is_no_louder_than_the_silence_before_it(played: Played) -> None:
-    rng = np.random.default_rng(7)
-    hum = (rng.standard_normal((200, 320)) * 100).astype(np.int16)  # -50 dBFS: louder than a quiet line
-    feed(played, list(hum[:100]))
-    while played.advance():
-        played.answer(DetectRequest)
-    assert not played.stream.session.has_open_utterance
-    feed(played, list(hum[100:160]))
-    assert drop_quiet(played, 25) > 0
-
-
-async def test_the_oldest_are_lost_whatever_is_in_them_and_the_client_reads_which(
-    played: Played, spoken: Callable[..., list[Int16]]
-) -> None:
-    feed(played, spoken(0, 1000))
-    played.stream.drop_oldest(20)
-    message = "400 ms were lost, as the daemon is too far behind, from 140 to 540 ms"
-    assert played.told[0] == WarningRaised("audio_dropped", message, 140.0, 540.0)
-    assert played.fate("dropped") == 20
 
 
 async def test_a_client_whose_rate_is_limited_has_room_for_its_burst_and_then_for_real_time(played: Played) -> None:

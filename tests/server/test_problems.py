@@ -11,6 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from alfred_voice import errors
 from alfred_voice.errors import AlfredVoiceError
 from alfred_voice.pipeline.outbox import SlowReader
+from alfred_voice.server.errors import MalformedMessage, MessageTooLarge
 from alfred_voice.server.problems import problem_documents, problem_of, status_of
 
 
@@ -42,7 +43,7 @@ async def failing() -> AsyncIterator[Ask]:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (errors.MalformedMessage("m"), 400),
+        (MalformedMessage("m"), 400),
         (errors.InvalidSettings("m"), 400),
         (errors.MalformedAudio("m"), 400),
         (errors.EmptyAudio("m"), 400),
@@ -50,7 +51,7 @@ async def failing() -> AsyncIterator[Ask]:
         (errors.UnknownSession("m"), 404),
         (errors.SessionBusy("m"), 409),
         (errors.SessionEnded("m"), 409),
-        (errors.MessageTooLarge("m"), 413),
+        (MessageTooLarge("m"), 413),
         (errors.UnsupportedAudio("m"), 415),
         (errors.EngineFailure("m"), 500),
         (errors.ModelMissing("m"), 500),

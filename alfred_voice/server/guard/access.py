@@ -14,7 +14,10 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from alfred_voice.clock import Clock
-from alfred_voice.errors import (
+from alfred_voice.pipeline.metrics import Metrics
+from alfred_voice.pipeline.owner import Owner
+from alfred_voice.pipeline.roster import Roster
+from alfred_voice.server.errors import (
     AccessError,
     KeyNeeded,
     KeyRefused,
@@ -23,9 +26,6 @@ from alfred_voice.errors import (
     RateLimited,
     TooManyAttempts,
 )
-from alfred_voice.pipeline.metrics import Metrics
-from alfred_voice.pipeline.owner import Owner
-from alfred_voice.pipeline.roster import Roster
 from alfred_voice.server.guard.cookies import LIFETIME_S, Cookies
 from alfred_voice.server.guard.credentials import QUERY_FIELD, Credential, credential_of
 from alfred_voice.server.guard.key_source import KeySource

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from alfred_voice.errors import HostRefused, OriginRefused
+from alfred_voice.server.errors import HostRefused, OriginRefused
 
 
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})

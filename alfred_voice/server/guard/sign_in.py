@@ -12,9 +12,9 @@ from aiohttp.typedefs import Handler
 from msgspec import Struct, field
 
 from alfred_voice import __version__
-from alfred_voice.errors import AccessError, KeyNeeded, KeyRefused, NotAllowed, RateLimited
 from alfred_voice.server.assets import PAGE_HEADERS, STATIC
 from alfred_voice.server.bodies import live_json, read_json
+from alfred_voice.server.errors import AccessError, KeyNeeded, KeyRefused, NotAllowed, RateLimited
 from alfred_voice.server.guard.access import (
     ADMIN,
     CALLER,

@@ -14,8 +14,9 @@ from aiohttp import (
 )
 from aiohttp.http_exceptions import HttpProcessingError
 
-from alfred_voice.errors import EmptyAudio, InvalidSettings, MalformedMessage, MessageTooLarge
+from alfred_voice.errors import EmptyAudio, InvalidSettings
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import MalformedMessage, MessageTooLarge
 
 
 FIELD_BYTES = 1024

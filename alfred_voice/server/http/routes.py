@@ -15,11 +15,12 @@ from prometheus_client.exposition import choose_encoder
 from alfred_voice import __version__
 from alfred_voice.audio.pcm import encode
 from alfred_voice.audio.wav import wav_header
-from alfred_voice.errors import AlfredVoiceError, MalformedMessage, Overloaded
+from alfred_voice.errors import AlfredVoiceError, Overloaded
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.roster import unknown_session
 from alfred_voice.pipeline.stream import Stream
 from alfred_voice.server.bodies import live_json, read_json
+from alfred_voice.server.errors import MalformedMessage
 from alfred_voice.server.guard.access import may_see
 from alfred_voice.server.http.uploads import Uploads
 from alfred_voice.server.options import ServerOptions

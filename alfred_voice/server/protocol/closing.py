@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from aiohttp import WSCloseCode
 
-from alfred_voice.errors import AlfredVoiceError, Fault, MessageTooLarge, Overloaded, RateLimited, UnsupportedAudio
+from alfred_voice.errors import AlfredVoiceError, Fault, Overloaded, UnsupportedAudio
 from alfred_voice.events import EndReason
+from alfred_voice.server.errors import MessageTooLarge, RateLimited
 
 
 class Closing(NamedTuple):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from alfred_voice.errors import SessionEnded, UnexpectedMessage
+from alfred_voice.errors import SessionEnded
 from alfred_voice.pipeline.stream import Stream
+from alfred_voice.server.errors import UnexpectedMessage
 from alfred_voice.server.guard.rates import Pace, Verdict
 from alfred_voice.server.protocol import wire
 from alfred_voice.server.protocol.opening import too_often

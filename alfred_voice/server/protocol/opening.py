@@ -16,20 +16,13 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType
 
 from alfred_voice.audio.ingest import Ingest
 from alfred_voice.audio.pcm import AudioFormat
-from alfred_voice.errors import (
-    AlfredVoiceError,
-    MalformedMessage,
-    MessageTooLarge,
-    Overloaded,
-    ProtocolError,
-    RateLimited,
-    UnexpectedMessage,
-)
+from alfred_voice.errors import AlfredVoiceError, Overloaded
 from alfred_voice.events import ErrorRaised, Event, Pong
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.outbox import Numbered
 from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.turn_trace import RemoteParent
+from alfred_voice.server.errors import MalformedMessage, MessageTooLarge, ProtocolError, RateLimited, UnexpectedMessage
 from alfred_voice.server.protocol import wire
 from alfred_voice.server.protocol.closing import TOO_BIG, Closing
 from alfred_voice.server.protocol.resumption import Link, Resumption

@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from alfred_voice.errors import MalformedMessage, ProtocolError, UnexpectedMessage, UnknownMessage
 from alfred_voice.events import EVENT_TYPES, Event, PipelineHealth
 from alfred_voice.pipeline.outbox import Numbered, SpeechAudio
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import MalformedMessage, ProtocolError, UnexpectedMessage, UnknownMessage
 
 
 MS_DIGITS = 1

@@ -7,7 +7,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 
-from alfred_voice.errors import NoPortFree
+from alfred_voice.server.errors import NoPortFree
 
 
 @dataclass(frozen=True, slots=True)

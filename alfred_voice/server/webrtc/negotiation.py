@@ -10,8 +10,9 @@ from typing import Any
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCRtpTransceiver, RTCSessionDescription
 from aiortc.rtcrtpparameters import RTCRtpCodecCapability
 
-from alfred_voice.errors import AlfredVoiceError, MalformedMessage, SessionBusy
+from alfred_voice.errors import AlfredVoiceError, SessionBusy
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import MalformedMessage
 from alfred_voice.server.webrtc import seams
 from alfred_voice.server.webrtc.event_channel import EventChannel
 from alfred_voice.server.webrtc.ice_sockets import Berth

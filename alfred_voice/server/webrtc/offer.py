@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from aiortc import sdp as description
 
-from alfred_voice.errors import MalformedMessage, OfferUnusable
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import MalformedMessage, OfferUnusable
 
 
 MOST_SECTIONS = 8

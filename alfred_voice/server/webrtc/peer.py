@@ -12,10 +12,11 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from alfred_voice.errors import AlfredVoiceError, SessionEnded, UnexpectedMessage
+from alfred_voice.errors import AlfredVoiceError, SessionEnded
 from alfred_voice.events import SpeechOutputEnded
 from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.outbox import Numbered, SlowReader, SpeechAudio
+from alfred_voice.server.errors import UnexpectedMessage
 from alfred_voice.server.guard.rates import Pace
 from alfred_voice.server.protocol import wire
 from alfred_voice.server.protocol.closing import GOING_AWAY, Closing

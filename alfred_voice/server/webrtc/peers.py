@@ -8,10 +8,11 @@ import secrets
 from typing import NamedTuple
 
 from alfred_voice.audio.ingest import Ingest
-from alfred_voice.errors import NoPortFree, Overloaded, UnknownConnection
+from alfred_voice.errors import Overloaded
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.owner import Owner
 from alfred_voice.pipeline.turn_trace import RemoteParent
+from alfred_voice.server.errors import NoPortFree, UnknownConnection
 from alfred_voice.server.guard.options import SecurityOptions
 from alfred_voice.server.guard.rates import Pace
 from alfred_voice.server.protocol.admission import Admission

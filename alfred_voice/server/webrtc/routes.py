@@ -12,11 +12,12 @@ from aiohttp import hdrs, web
 from msgspec import Meta, Struct, field
 
 from alfred_voice.audio.pcm import AudioFormat
-from alfred_voice.errors import InvalidSettings, MalformedMessage, NotOffered, Overloaded
+from alfred_voice.errors import InvalidSettings, Overloaded
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.turn_trace import parse_traceparent
 from alfred_voice.server.bodies import live_json, read_json
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import MalformedMessage, NotOffered
 from alfred_voice.server.guard.access import CALLER, owner_of
 from alfred_voice.server.guard.options import SecurityOptions
 from alfred_voice.server.options import ServerOptions

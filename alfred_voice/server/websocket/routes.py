@@ -9,10 +9,10 @@ import logging
 import msgspec
 from aiohttp import hdrs, web
 
-from alfred_voice.errors import MalformedMessage
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.turn_trace import parse_traceparent
 from alfred_voice.server.echo import shorten
+from alfred_voice.server.errors import MalformedMessage
 from alfred_voice.server.guard.access import is_websocket, owner_of
 from alfred_voice.server.guard.credentials import QUERY_FIELD, offered_protocols
 from alfred_voice.server.guard.options import SecurityOptions

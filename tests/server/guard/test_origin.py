@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alfred_voice.errors import HostRefused, OriginRefused
+from alfred_voice.server.errors import HostRefused, OriginRefused
 from alfred_voice.server.guard.origin import Doorplate, household_of, is_loopback, is_same_origin, split_host
 
 

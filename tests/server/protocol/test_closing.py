@@ -7,6 +7,7 @@ import pytest
 from alfred_voice import errors
 from alfred_voice.errors import AlfredVoiceError
 from alfred_voice.pipeline.outbox import SlowReader
+from alfred_voice.server.errors import MessageTooLarge
 from alfred_voice.server.protocol.closing import (
     FAILED,
     GOING_AWAY,
@@ -25,7 +26,7 @@ def every_error(root: type[AlfredVoiceError] = AlfredVoiceError) -> list[type[Al
 @pytest.mark.parametrize(
     ("kind", "code"),
     [
-        (errors.MessageTooLarge, 1009),
+        (MessageTooLarge, 1009),
         (errors.UnsupportedAudio, 1003),
         (errors.MalformedAudio, 1008),
         (errors.InvalidSettings, 1008),

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alfred_voice import events
-from alfred_voice.errors import MalformedMessage, ProtocolError, UnexpectedMessage, UnknownMessage
 from alfred_voice.events import EVENT_TYPES, Event
 from alfred_voice.pipeline.outbox import Numbered, SpeechAudio
 from alfred_voice.results import Word
+from alfred_voice.server.errors import MalformedMessage, ProtocolError, UnexpectedMessage, UnknownMessage
 from alfred_voice.server.protocol import wire
 from alfred_voice.server.protocol.wire import Mode
 

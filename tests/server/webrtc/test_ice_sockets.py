@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from alfred_voice.errors import NoPortFree
+from alfred_voice.server.errors import NoPortFree
 from alfred_voice.server.webrtc.ice_sockets import open_socket
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from alfred_voice.errors import MalformedMessage, SessionBusy
+from alfred_voice.errors import SessionBusy
+from alfred_voice.server.errors import MalformedMessage
 from alfred_voice.server.webrtc.event_channel import EventChannel
 from alfred_voice.server.webrtc.ice_sockets import Berth
 from alfred_voice.server.webrtc.negotiation import Negotiation

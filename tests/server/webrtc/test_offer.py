@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alfred_voice.errors import MalformedMessage
+from alfred_voice.server.errors import MalformedMessage
 from alfred_voice.server.webrtc.offer import MOST_CANDIDATES, MOST_SECTIONS, read_offer
 
 

@@ -16,12 +16,12 @@ from alfred_voice.errors import (
     AlfredVoiceError,
     EngineFailure,
     MalformedAudio,
-    MessageTooLarge,
     Overloaded,
     UnsupportedAudio,
     UnusableText,
 )
 from alfred_voice.events import Pong, SessionFinished, SessionStats, WarningRaised
+from alfred_voice.server.errors import MessageTooLarge
 from alfred_voice.server.websocket import connection, conversation
 
 
