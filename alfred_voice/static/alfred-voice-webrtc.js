@@ -18,12 +18,14 @@ export class PeerLink {
   #peer = new RTCPeerConnection({ iceServers: [] });
   #channel;
   #sender;
+  /** @type {string | null} */
   #connectionId = null;
   #isOver = false;
   /** @type {AlfredVoiceError | null} */
   #fatal = null;
   #begunAt = performance.now();
-  #deadline = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #deadline;
 
   /**
    * @param {{url: URL, key: string | null, start: object}} settings
@@ -60,7 +62,7 @@ export class PeerLink {
     if (!this.#isOver) await this.#sender.replaceTrack(track);
   }
 
-  /** @param {object} message a control message */
+  /** @param {import("./alfred-voice-socket.js").Message} message */
   send(message) {
     if (this.#channel.readyState !== "open" || this.#channel.bufferedAmount > CHANNEL_BYTES) {
       throw new AlfredVoiceError("not_connected", `${message.type} needs a connection, and there is none now`);
@@ -79,8 +81,8 @@ export class PeerLink {
   async #offer() {
     await this.#peer.setLocalDescription(await this.#peer.createOffer());
     await this.#gathered();
-    const { sdp, type } = this.#peer.localDescription;
-    const answer = await this.#ask("webrtc/offer", "POST", { sdp, type, start: this.#start });
+    const offer = this.#peer.localDescription;
+    const answer = await this.#ask("webrtc/offer", "POST", { sdp: offer?.sdp, type: offer?.type, start: this.#start });
     if (this.#isOver) return;
     this.#connectionId = answer.connection_id;
     await this.#peer.setRemoteDescription({ sdp: answer.sdp, type: answer.type });
@@ -88,12 +90,13 @@ export class PeerLink {
 
   async #gathered() {
     if (this.#peer.iceGatheringState === "complete") return;
-    await new Promise((resolve) => {
+    await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
       this.#peer.onicegatheringstatechange = () => this.#peer.iceGatheringState === "complete" && resolve();
       setTimeout(resolve, GATHER_MS);
     });
   }
 
+  /** @param {string} path @param {string} method @param {object} body @returns {Promise<{connection_id: string, sdp: string, type: "answer"}>} */
   async #ask(path, method, body) {
     const headers = { "Content-Type": "application/json", ...(this.#key ? { Authorization: `Bearer ${this.#key}` } : {}) };
     const signal = AbortSignal.timeout(ANSWER_MS);
@@ -108,6 +111,7 @@ export class PeerLink {
     throw errorOfAnswer(answer.status, text, answer.headers.get("Retry-After"));
   }
 
+  /** @param {RTCPeerConnectionState} state */
   #follow(state) {
     if (state === "connected") {
       clearTimeout(this.#deadline);
@@ -119,7 +123,9 @@ export class PeerLink {
     }
   }
 
+  /** @param {string} data */
   #receive(data) {
+    /** @type {import("./alfred-voice-events.js").DaemonEvent} */
     const event = JSON.parse(data);
     if (event.type === "sessionStarted") {
       this.#begunAt = performance.now();
@@ -132,6 +138,7 @@ export class PeerLink {
     if (event.type === "sessionEnded") this.#finish(this.#fatal);
   }
 
+  /** @param {AlfredVoiceError | null} error */
   #finish(error) {
     if (this.#isOver) return;
     this.#isOver = true;
@@ -148,15 +155,17 @@ export class PeerLink {
   /** The daemon notices by itself, too; this only spares it the wait. */
   #sayGoodbye() {
     if (this.#connectionId === null) return;
-    const headers = this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
+    const headers = new Headers(this.#key ? { Authorization: `Bearer ${this.#key}` } : {});
     fetch(new URL(`webrtc/${this.#connectionId}`, this.#url), { method: "DELETE", headers, keepalive: true }).catch(() => {});
   }
 }
 
+/** @param {string} message */
 function failed(message) {
   return new AlfredVoiceError("webrtc_failed", message);
 }
 
+/** @param {string} message */
 function lost(message) {
   return new AlfredVoiceError("connection_lost", message);
 }
