@@ -1,6 +1,11 @@
 import { AlfredVoiceError } from "./alfred-voice-errors.js";
 import { PieceSchedule } from "./alfred-voice-schedule.js";
 
+/**
+ * @typedef {import("./alfred-voice-schedule.js").PlayerMessage} PlayerMessage
+ * @typedef {import("./alfred-voice-schedule.js").Played} Played
+ */
+
 const RATE = 16_000;
 /** What Opus is inside. */
 const STREAM_RATE = 48_000;
@@ -8,15 +13,18 @@ const WORKLETS = new URL("alfred-voice-worklets.js", import.meta.url);
 /** What `level` says of silence. */
 const QUIETEST_DB = -100;
 
-/** What the browser calls its refusals of a microphone, and what we call them. */
-const REFUSALS = {
-  NotAllowedError: ["permission_denied", "the browser was not allowed to use the microphone"],
-  SecurityError: ["permission_denied", "the browser does not let this page use the microphone"],
-  NotFoundError: ["no_microphone", "no microphone was found"],
-  OverconstrainedError: ["no_microphone", "the microphone that was chosen is not there"],
-  NotReadableError: ["microphone_busy", "the microphone is there, but gives no sound: another program may hold it"],
-  AbortError: ["microphone_busy", "the microphone was taken away while it was being opened"],
-};
+/**
+ * What the browser calls its refusals of a microphone, and what we call them.
+ * @type {Map<string, string[]>}
+ */
+const REFUSALS = new Map([
+  ["NotAllowedError", ["permission_denied", "the browser was not allowed to use the microphone"]],
+  ["SecurityError", ["permission_denied", "the browser does not let this page use the microphone"]],
+  ["NotFoundError", ["no_microphone", "no microphone was found"]],
+  ["OverconstrainedError", ["no_microphone", "the microphone that was chosen is not there"]],
+  ["NotReadableError", ["microphone_busy", "the microphone is there, but gives no sound: another program may hold it"]],
+  ["AbortError", ["microphone_busy", "the microphone was taken away while it was being opened"]],
+]);
 
 /** A microphone as frames of 20 ms, 320 samples at 16 kHz, for as long as it is open. Its `lost` event says that it is gone. */
 export class Microphone extends EventTarget {
@@ -44,7 +52,8 @@ export class Microphone extends EventTarget {
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: { ...wanted, ...constraints } });
     } catch (cause) {
-      const [code, message] = REFUSALS[cause.name] ?? ["microphone_failed", `the microphone failed: ${cause.message}`];
+      const known = cause instanceof Error ? REFUSALS.get(cause.name) : undefined;
+      const [code, message] = known ?? ["microphone_failed", `the microphone failed: ${wordsOf(cause)}`];
       throw new AlfredVoiceError(code, message, { cause });
     }
     const context = new AudioContext({ latencyHint: "interactive" });
@@ -58,7 +67,7 @@ export class Microphone extends EventTarget {
     return new Microphone(context, stream);
   }
 
-  /** Use {@link Microphone.open}. */
+  /** Use {@link Microphone.open}. @param {AudioContext} context @param {MediaStream} stream */
   constructor(context, stream) {
     super();
     this.#context = context;
@@ -103,15 +112,17 @@ export class Microphone extends EventTarget {
  */
 export class Speaker extends EventTarget {
   #context;
-  /** @type {(message: object, transfer: Transferable[]) => void} to what plays the pieces */
+  /** To what plays the pieces. @type {(message: PlayerMessage, transfer: Transferable[]) => void} */
   #post;
   #analyser;
   #samples;
+  /** @type {HTMLAudioElement | null} */
   #element = null;
   /** @type {{context: AudioContext, analyser: AnalyserNode} | null} beside what plays a stream of WebRTC */
   #ear = null;
+  /** @type {{speechId: number | null, playedMs: number}} */
   #now = { speechId: null, playedMs: 0 };
-  /** The speech that was cut off: what comes of it all the same is late. */
+  /** The speech that was cut off: what comes of it all the same is late. @type {number | null} */
   #cutOff = null;
 
   /** @returns {Promise<Speaker>} */
@@ -121,7 +132,7 @@ export class Speaker extends EventTarget {
     return new Speaker(context);
   }
 
-  /** Use {@link Speaker.open}. */
+  /** Use {@link Speaker.open}. @param {AudioContext} context */
   constructor(context) {
     super();
     this.#context = context;
@@ -131,6 +142,7 @@ export class Speaker extends EventTarget {
     this.#post = this.#makePlayer();
   }
 
+  /** @returns {(message: PlayerMessage, transfer: Transferable[]) => void} */
   #makePlayer() {
     if (!this.#context.audioWorklet) {
       const schedule = new PieceSchedule(this.#context, this.#analyser, (told) => this.#hear(told));
@@ -163,7 +175,7 @@ export class Speaker extends EventTarget {
     this.#post({ kind: "piece", speechId, samples }, [samples.buffer]);
   }
 
-  /** Nothing more comes of this speech; what has come is played. */
+  /** Nothing more comes of this speech; what has come is played. @param {number} speechId */
   end(speechId) {
     this.#post({ kind: "end", speechId }, []);
   }
@@ -194,9 +206,9 @@ export class Speaker extends EventTarget {
     context.createMediaStreamSource(stream).connect(analyser);
     this.#ear = { context, analyser };
     // Played by an element, and not by the graph: echo is taken out of the microphone for elements in every browser.
-    this.#element ??= new Audio();
-    this.#element.srcObject = stream;
-    await this.#element.play();
+    const element = (this.#element ??= new Audio());
+    element.srcObject = stream;
+    await element.play();
   }
 
   /** Over with what came by WebRTC. */
@@ -211,6 +223,7 @@ export class Speaker extends EventTarget {
     if (this.#context.state !== "closed") await this.#context.close();
   }
 
+  /** @param {Played} told */
   #hear({ speechId, playedMs, isEnd }) {
     if (speechId === this.#cutOff) return;
     if (!isEnd) {
@@ -221,17 +234,18 @@ export class Speaker extends EventTarget {
     this.#tell(speechId, playedMs, false);
   }
 
-  /** What has left the page is on its way to the ear for a moment. */
+  /** What has left the page is on its way to the ear for a moment. @param {number} playedMs */
   #heard(playedMs) {
     return Math.max(0, playedMs - (this.#context.outputLatency ?? 0) * 1000);
   }
 
+  /** @param {number} speech_id @param {number} heard_ms @param {boolean} cancelled */
   #tell(speech_id, heard_ms, cancelled) {
     this.dispatchEvent(new CustomEvent("spoken", { detail: { speech_id, heard_ms, cancelled } }));
   }
 }
 
-/** What runs beside the page; a context that cannot have it is closed. */
+/** What runs beside the page; a context that cannot have it is closed. @param {AudioContext} context */
 async function addWorklets(context) {
   try {
     await context.audioWorklet.addModule(WORKLETS);
@@ -239,7 +253,7 @@ async function addWorklets(context) {
     await context.close();
     // The browser does not tell a file that did not come from one that it does not understand.
     const answer = await fetch(WORKLETS).catch(() => null);
-    if (answer?.ok) throw new AlfredVoiceError("unsupported", `this browser cannot work on sound: ${cause.message}`, { cause });
+    if (answer?.ok) throw new AlfredVoiceError("unsupported", `this browser cannot work on sound: ${wordsOf(cause)}`, { cause });
     throw new AlfredVoiceError("daemon_gone", `${WORKLETS.href} does not come`, { cause });
   }
 }
@@ -249,4 +263,9 @@ function levelOf(samples) {
   let sum = 0;
   for (const value of samples) sum += value * value;
   return sum === 0 ? QUIETEST_DB : Math.max(QUIETEST_DB, 10 * Math.log10(sum / samples.length));
+}
+
+/** What went wrong, in words. @param {unknown} cause */
+function wordsOf(cause) {
+  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -31,6 +31,7 @@ export class AlfredVoiceError extends Error {
  * @param {string | null} retryAfter the header
  */
 export function errorOfAnswer(status, body, retryAfter) {
+  /** @type {{code?: string, detail?: string}} */
   let problem = {};
   try {
     problem = JSON.parse(body) ?? {};
@@ -51,7 +52,7 @@ export function errorOfAnswer(status, body, retryAfter) {
  * @returns {Promise<AlfredVoiceError>}
  */
 export async function explainRefusal(url, key) {
-  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  const headers = new Headers(key ? { Authorization: `Bearer ${key}` } : {});
   let answer;
   try {
     answer = await fetch(new URL("ws", url), { headers, cache: "no-store", signal: AbortSignal.timeout(5_000) });

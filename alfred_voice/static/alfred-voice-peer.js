@@ -17,13 +17,19 @@ export class Peer {
   #peer = new RTCPeerConnection({ iceServers: [] });
   #channel;
   #sender;
-  #finish;
-  #deadline = null;
-  #awayTimer = null;
+  /** @type {(error: AlfredVoiceError | null) => void} */
+  #finish = () => {};
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #deadline;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #awayTimer;
 
   /** @param {PeerHooks} hooks */
   constructor(hooks) {
-    /** Resolves when the connection is over: with what was wrong with it, or null when it was closed here. */
+    /**
+     * Resolves when the connection is over: with what was wrong with it, or null when it was closed here.
+     * @type {Promise<AlfredVoiceError | null>}
+     */
     this.over = new Promise((resolve) => (this.#finish = resolve));
     // The sender is there from the beginning, so that a microphone can come and go without another offer.
     this.#sender = this.#peer.addTransceiver("audio", { direction: "sendrecv" }).sender;
@@ -42,7 +48,7 @@ export class Peer {
     await this.sendTrack(track);
     await this.#peer.setLocalDescription(await this.#peer.createOffer());
     await this.#gathered();
-    return this.#peer.localDescription.sdp;
+    return this.#peer.localDescription?.sdp ?? "";
   }
 
   /** @param {string} sdp the daemon's answer; from here on there is a limit until {@link settle} */
@@ -84,6 +90,7 @@ export class Peer {
     this.#peer.close();
   }
 
+  /** @param {RTCPeerConnectionState} state @param {PeerHooks} hooks */
   #follow(state, hooks) {
     clearTimeout(this.#awayTimer);
     if (state === "connected") {
@@ -98,17 +105,19 @@ export class Peer {
 
   async #gathered() {
     if (this.#peer.iceGatheringState === "complete") return;
-    await new Promise((resolve) => {
+    await new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
       this.#peer.onicegatheringstatechange = () => this.#peer.iceGatheringState === "complete" && resolve();
       setTimeout(resolve, GATHER_MS);
     });
   }
 }
 
+/** @param {string} message */
 function failed(message) {
   return new AlfredVoiceError("webrtc_failed", message);
 }
 
+/** @param {string} message */
 function lost(message) {
   return new AlfredVoiceError("connection_lost", message);
 }

@@ -59,7 +59,7 @@ export class Resampler {
   }
 }
 
-/** The filter for a sample that lies `fraction` behind an input sample; it passes a steady tone of 0 Hz unchanged. */
+/** The filter for a sample that lies `fraction` behind an input sample; it passes a steady tone of 0 Hz unchanged. @param {number} fraction @param {number} halfTaps @param {number} cutoff */
 function makeTaps(fraction, halfTaps, cutoff) {
   const taps = new Float32Array(2 * halfTaps);
   let sum = 0;
@@ -71,17 +71,18 @@ function makeTaps(fraction, halfTaps, cutoff) {
   return taps.map((tap) => tap / sum);
 }
 
+/** @param {number} x */
 function sinc(x) {
   return x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
 }
 
-/** Kaiser's window with beta 8, some 80 dB down outside; `x` from -1 to 1. */
+/** Kaiser's window with beta 8, some 80 dB down outside; `x` from -1 to 1. @param {number} x */
 function kaiser(x) {
   const beta = 8;
   return Math.abs(x) >= 1 ? 0 : bessel(beta * Math.sqrt(1 - x * x)) / bessel(beta);
 }
 
-/** The modified Bessel function of the first kind, order 0, by its power series. */
+/** The modified Bessel function of the first kind, order 0, by its power series. @param {number} x */
 function bessel(x) {
   let term = 1;
   let sum = 1;
@@ -92,6 +93,7 @@ function bessel(x) {
   return sum;
 }
 
+/** @param {number} a @param {number} b @returns {number} */
 function gcd(a, b) {
   return b === 0 ? a : gcd(b, a % b);
 }

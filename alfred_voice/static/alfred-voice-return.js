@@ -9,6 +9,7 @@ const STEADY_MS = 5_000;
 export class Returns {
   #lostAt = 0;
   #attempt = 0;
+  /** @type {(value?: unknown) => void} */
   #wake = () => {};
 
   /**

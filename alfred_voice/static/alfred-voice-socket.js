@@ -17,8 +17,14 @@ const TAPE_BYTES = 2 * 1024 * 1024;
 const NORMAL = 1000; // RFC 6455, section 7.4.1
 const AWAY_CODES = new Set(["daemon_gone", "connection_lost"]);
 
-/** @typedef {{event(message: object): void, audio(speechId: number, samples: Int16Array): void,
- *   state(name: string): void, ended(error: AlfredVoiceError | null): void, dropped(bytes: number): void}} Sink */
+/**
+ * @typedef {import("./alfred-voice-events.js").DaemonEvent} DaemonEvent
+ * @typedef {{wasOpen: boolean, wasSettled: boolean, code: number, livedMs: number}} Life one connection, looked back at
+ * @typedef {{type: string, [field: string]: unknown}} Message a control message
+ */
+
+/** @typedef {{event(message: DaemonEvent): void, audio(speechId: number, samples: Int16Array): void,
+ *   state(name: import("./alfred-voice.js").State): void, ended(error: AlfredVoiceError | null): void, dropped(bytes: number): void}} Sink */
 
 export class SocketLink {
   #url;
@@ -38,6 +44,7 @@ export class SocketLink {
   #isOver = false;
   /** @type {AlfredVoiceError | null} the daemon's last word, when it was fatal */
   #fatal = null;
+  /** @type {ReturnType<typeof setTimeout> | null} */
   #pumping = null;
   #returns = new Returns();
 
@@ -62,12 +69,13 @@ export class SocketLink {
     this.#run().catch((error) => this.#end(error));
   }
 
-  /** @param {object} message a control message */
+  /** @param {Message} message */
   send(message) {
-    if (!this.#canSend) {
+    const socket = this.#ready;
+    if (!socket) {
       throw new AlfredVoiceError("not_connected", `${message.type} needs a connection, and there is none now`);
     }
-    this.#socket.send(JSON.stringify(message));
+    socket.send(JSON.stringify(message));
   }
 
   /** @param {Int16Array} samples 16 kHz, mono; kept until the daemon has them */
@@ -98,13 +106,14 @@ export class SocketLink {
     this.#end(this.#fatal);
   }
 
-  /** One connection, from its beginning to its end. */
+  /** One connection, from its beginning to its end. @returns {Promise<Life>} */
   #live() {
     return new Promise((resolve) => {
       const socket = this.#dial();
       this.#socket = socket;
       const begunAt = (this.#heardAt = performance.now());
       let wasOpen = false;
+      /** @param {number} code */
       const finish = (code) => {
         clearInterval(watch);
         socket.onopen = socket.onmessage = socket.onclose = null;
@@ -152,12 +161,14 @@ export class SocketLink {
     return { type: "start", ...this.#start, sample_rate: 16_000, encoding: "pcm_s16le", channels: 1, resumable: true };
   }
 
+  /** @param {string | ArrayBuffer} data */
   #receive(data) {
     this.#heardAt = performance.now();
     if (typeof data !== "string") {
       this.#sink.audio(this.#speechId, new Int16Array(data));
       return;
     }
+    /** @type {DaemonEvent} */
     const event = JSON.parse(data);
     if (event.type === "error" && event.code === "resume_refused") {
       this.#renew(event);
@@ -169,7 +180,7 @@ export class SocketLink {
     this.#sink.event(event);
   }
 
-  /** What an event means for the connection. */
+  /** What an event means for the connection. @param {DaemonEvent} event */
   #note(event) {
     if (event.type === "sessionStarted") {
       this.#session = { id: event.session_id, token: event.resume?.token ?? null };
@@ -189,16 +200,16 @@ export class SocketLink {
     }
   }
 
-  /** The session is gone, with a daemon that was started anew perhaps: another one begins with what it has not heard. */
+  /** The session is gone, with a daemon that was started anew perhaps: another one begins with what it has not heard. @param {DaemonEvent} event */
   #renew(event) {
-    this.#session.token = null;
+    if (this.#session) this.#session.token = null;
     this.#lastSeq = event.seq;
-    this.#socket.send(JSON.stringify(this.#opening()));
+    this.#socket?.send(JSON.stringify(this.#opening()));
   }
 
-  /** Whether the session is there, and the connection is not on its way out. */
-  get #canSend() {
-    return this.#isOpen && this.#socket?.readyState === WebSocket.OPEN;
+  /** The socket, where the session is there and the connection is not on its way out. */
+  get #ready() {
+    return this.#isOpen && this.#socket?.readyState === WebSocket.OPEN ? this.#socket : null;
   }
 
   #settle() {
@@ -209,25 +220,29 @@ export class SocketLink {
 
   /** Hand on as much audio as the browser's queue should hold. */
   #pump() {
-    while (this.#canSend && this.#socket.bufferedAmount < SOCKET_BYTES) {
+    let socket = this.#ready;
+    while (socket && socket.bufferedAmount < SOCKET_BYTES) {
       const bytes = this.#tape.next();
       if (bytes === null) break;
-      this.#socket.send(bytes);
+      socket.send(bytes);
+      socket = this.#ready;
     }
     if (this.#session?.token === null) this.#tape.acknowledge(this.#tape.sent); // nobody would ask for it again
-    if (!this.#canSend || !this.#tape.waiting || this.#pumping !== null) return;
+    if (!socket || !this.#tape.waiting || this.#pumping !== null) return;
     this.#pumping = setTimeout(() => {
       this.#pumping = null;
       this.#pump();
     }, PUMP_MS);
   }
 
+  /** @param {AlfredVoiceError | null} error */
   #end(error) {
     this.#isOver = true;
     this.#sink.ended(error);
   }
 }
 
+/** @param {number} code */
 function lost(code) {
   return new AlfredVoiceError("connection_lost", `the connection was lost (close code ${code}) and did not come back`);
 }

@@ -59,8 +59,9 @@ export class Tape {
    * @param {number} offset the first byte that it has not
    */
   acknowledge(offset) {
-    while (this.#pieces.length && this.#begin + this.#pieces[0].byteLength <= offset) {
-      this.#begin += this.#pieces.shift().byteLength;
+    for (let piece = this.#pieces[0]; piece && this.#begin + piece.byteLength <= offset; piece = this.#pieces[0]) {
+      this.#begin += piece.byteLength;
+      this.#pieces.shift();
     }
   }
 

@@ -11,6 +11,8 @@ const BYTES_PER_MS = 96;
 const DROPPED_BYTES_PER_MS = 32;
 const AWAY_CODES = new Set(["daemon_gone", "connection_lost", "webrtc_failed"]);
 
+/** @typedef {{connection_id: string, sdp: string}} Answer */
+
 export class PeerLink {
   #url;
   #key;
@@ -18,6 +20,7 @@ export class PeerLink {
   #sink;
   /** @type {Peer | null} the connection that has the session, or had it last */
   #peer = null;
+  /** @type {string | null} */
   #connectionId = null;
   /** @type {MediaStreamTrack | null} */
   #track = null;
@@ -63,9 +66,9 @@ export class PeerLink {
     if (!this.#isOver) await this.#peer?.sendTrack(track);
   }
 
-  /** @param {object} message a control message */
+  /** @param {import("./alfred-voice-socket.js").Message} message */
   send(message) {
-    if (!this.#isOpen || this.#isAway || !this.#peer.canSend) {
+    if (!this.#isOpen || this.#isAway || !this.#peer?.canSend) {
       throw new AlfredVoiceError("not_connected", `${message.type} needs a connection, and there is none now`);
     }
     this.#peer.send(JSON.stringify(message));
@@ -87,7 +90,7 @@ export class PeerLink {
       if (this.#isOver || this.#fatal) break;
       this.#returns.lost(was);
       const retryAfterS = was.error?.retryAfterS ?? null;
-      const isHopeless = !AWAY_CODES.has(was.error?.code) && retryAfterS === null;
+      const isHopeless = !AWAY_CODES.has(was.error?.code ?? "") && retryAfterS === null;
       if (this.#session === null || isHopeless || this.#returns.isTooLate) throw was.error;
       await this.#returns.pause(retryAfterS);
     }
@@ -102,13 +105,14 @@ export class PeerLink {
       stream: (stream) => this.#sink.stream(stream),
       away: (isAway) => this.#drift(isAway),
     });
+    /** @type {AlfredVoiceError | null} */
     let error;
     try {
       const answer = await this.#offer(await peer.describe(this.#track));
       await this.#adopt(peer, answer);
       error = await peer.over;
     } catch (cause) {
-      error = cause;
+      error = asError(cause);
     }
     peer.mute();
     // What had the session stays until the daemon has given it to another one: to close it would be to leave.
@@ -119,14 +123,14 @@ export class PeerLink {
     return { error, wasSettled, livedMs: performance.now() - begunAt };
   }
 
-  /** Ask for the session that we were cut off from, or for a new one. */
+  /** Ask for the session that we were cut off from, or for a new one. @param {string} sdp */
   async #offer(sdp) {
     if (this.#session?.token) {
       const { id, token } = this.#session;
       try {
         return await this.#ask({ sdp, start: { session_id: id, resume_token: token, last_seq: this.#lastSeq } });
       } catch (error) {
-        if (error.code !== "resume_refused") throw error;
+        if (asError(error).code !== "resume_refused") throw error;
       }
       // It is gone, with a daemon that was started anew perhaps.
       this.#session.token = null;
@@ -135,6 +139,7 @@ export class PeerLink {
     return this.#ask({ sdp, start: { ...this.#start, resumable: true } });
   }
 
+  /** @param {{sdp: string, start: object}} body @returns {Promise<Answer>} */
   async #ask(body) {
     const headers = { "Content-Type": "application/json", ...this.#authorization };
     const signal = AbortSignal.timeout(ANSWER_MS);
@@ -149,7 +154,7 @@ export class PeerLink {
     throw errorOfAnswer(answer.status, text, answer.headers.get("Retry-After"));
   }
 
-  /** The daemon has given the session to this connection. */
+  /** The daemon has given the session to this connection. @param {Peer} peer @param {Answer} answer */
   async #adopt(peer, answer) {
     this.#peer?.close();
     this.#peer = peer;
@@ -163,14 +168,16 @@ export class PeerLink {
     await peer.accept(answer.sdp);
   }
 
-  /** The browser has lost the way, and looks for another one; or has found it. */
+  /** The browser has lost the way, and looks for another one; or has found it. @param {boolean} isAway */
   #drift(isAway) {
     if (this.#isOver || !this.#isOpen) return;
     this.#isAway = isAway;
     this.#sink.state(isAway ? "reconnecting" : "open");
   }
 
+  /** @param {string} data */
   #receive(data) {
+    /** @type {import("./alfred-voice-events.js").DaemonEvent} */
     const event = JSON.parse(data);
     this.#toldAt = performance.now();
     if (event.seq <= this.#lastSeq) return; // known from before the loss
@@ -186,20 +193,22 @@ export class PeerLink {
     this.#sink.event(event);
     if (event.type === "sessionEnded") {
       this.#isOver = true;
-      this.#peer.close();
+      this.#peer?.close();
     }
   }
 
+  /** @param {number} heardMs */
   #settle(heardMs) {
     const now = performance.now();
     // A track keeps nothing: what was said meanwhile has gone nowhere.
     if (this.#lostAt && this.#track) this.#sink.dropped((now - this.#lostAt) * DROPPED_BYTES_PER_MS);
     this.#begunAt = now - heardMs;
     this.#isOpen = true;
-    this.#peer.settle();
+    this.#peer?.settle();
     this.#sink.state("open");
   }
 
+  /** @param {AlfredVoiceError | null} error */
   #end(error) {
     this.#isOver = true;
     this.#peer?.close();
@@ -207,6 +216,7 @@ export class PeerLink {
     this.#sink.ended(error);
   }
 
+  /** @returns {Record<string, string>} */
   get #authorization() {
     return this.#key ? { Authorization: `Bearer ${this.#key}` } : {};
   }
@@ -217,4 +227,10 @@ export class PeerLink {
     const path = this.#isOpen || this.#session === null ? `webrtc/${this.#connectionId}` : `session/${this.#session.id}`;
     fetch(new URL(path, this.#url), { method: "DELETE", headers: this.#authorization, keepalive: true }).catch(() => {});
   }
+}
+
+/** What went wrong, as our own kind of error. @param {unknown} cause */
+function asError(cause) {
+  if (cause instanceof AlfredVoiceError) return cause;
+  return new AlfredVoiceError("webrtc_failed", cause instanceof Error ? cause.message : String(cause), { cause });
 }

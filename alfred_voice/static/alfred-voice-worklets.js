@@ -2,6 +2,8 @@
 
 import { Resampler } from "./alfred-voice-resampler.js";
 
+/** @typedef {import("./alfred-voice-schedule.js").PlayerMessage} PlayerMessage */
+
 const RATE = 16_000;
 const FRAME = 320; // 20 ms
 /** The most speech that waits to be played; the daemon sends 200 ms ahead. */
@@ -17,6 +19,7 @@ class FrameCutter extends AudioWorkletProcessor {
     this.filled = 0;
   }
 
+  /** @param {Float32Array[][]} inputs */
   process([channels]) {
     if (channels.length === 0) return true;
     for (const value of this.resampler.process(mix(channels))) {
@@ -31,16 +34,20 @@ class FrameCutter extends AudioWorkletProcessor {
   }
 }
 
+/** @param {Float32Array[]} channels */
 function mix(channels) {
   if (channels.length === 1) return channels[0];
-  return channels[0].map((value, i) => channels.reduce((sum, channel) => sum + channel[i], 0) / channels.length);
+  return channels[0].map((_, i) => channels.reduce((sum, channel) => sum + channel[i], 0) / channels.length);
 }
 
 /** Plays pieces of speech one after the other, and tells how much of which has gone to the loudspeaker. */
 class PiecePlayer extends AudioWorkletProcessor {
   constructor() {
     super();
+    /** @type {{speechId: number, samples: Int16Array | null}[]} */
     this.pieces = [];
+    /** @type {number | null} */
+    this.speechId = null;
     this.offset = 0;
     this.waiting = 0;
     this.played = 0;
@@ -48,18 +55,20 @@ class PiecePlayer extends AudioWorkletProcessor {
     this.port.onmessage = ({ data }) => this.receive(data);
   }
 
-  receive({ kind, speechId, samples }) {
-    if (kind === "silence") {
+  /** @param {PlayerMessage} message */
+  receive(message) {
+    if (message.kind === "silence") {
       this.pieces = [];
       this.offset = this.waiting = 0;
-    } else if (kind === "piece" && this.waiting + samples.length <= MOST_WAITING) {
-      this.pieces.push({ speechId, samples });
-      this.waiting += samples.length;
-    } else if (kind === "end") {
-      this.pieces.push({ speechId, samples: null });
+    } else if (message.kind === "end") {
+      this.pieces.push({ speechId: message.speechId, samples: null });
+    } else if (this.waiting + message.samples.length <= MOST_WAITING) {
+      this.pieces.push(message);
+      this.waiting += message.samples.length;
     }
   }
 
+  /** @param {Float32Array[][]} _inputs @param {Float32Array[][]} outputs */
   process(_inputs, [[output]]) {
     let filled = 0;
     while (filled < output.length && this.pieces.length) {
@@ -83,6 +92,7 @@ class PiecePlayer extends AudioWorkletProcessor {
     return true;
   }
 
+  /** @param {number} speechId @param {number} samples */
   count(speechId, samples) {
     if (speechId !== this.speechId) {
       this.speechId = speechId;
@@ -92,6 +102,7 @@ class PiecePlayer extends AudioWorkletProcessor {
     if (this.played - this.told >= REPORT) this.tell(speechId, false);
   }
 
+  /** @param {number} speechId @param {boolean} isEnd */
   tell(speechId, isEnd) {
     this.told = this.played;
     this.port.postMessage({ speechId, playedMs: speechId === this.speechId ? (this.played / RATE) * 1000 : 0, isEnd });

@@ -35,6 +35,20 @@ const STOP_MS = 15_000;
 const BYTES_PER_MS = 32;
 
 /**
+ * @typedef {import("./alfred-voice-events.js").DaemonEvent} DaemonEvent
+ * @typedef {import("./alfred-voice-events.js").DaemonEvents} DaemonEvents
+ * @typedef {import("./alfred-voice-socket.js").Message} Message
+ * @typedef {"closed" | "connecting" | "open" | "reconnecting"} State
+ * @typedef {{speech_id: number, heard_ms: number, cancelled: boolean}} Spoken
+ *
+ * What an instance tells of its own.
+ * @typedef {{state: {state: State}, fault: AlfredVoiceError, spoken: Spoken, audioDropped: {ms: number}, message: DaemonEvent}} OwnEvents
+ *
+ * All that it tells: `detail` by the event's type. `interruption` has `heard_ms`, what had been heard of the speech here.
+ * @typedef {Omit<DaemonEvents, "interruption"> & {interruption: DaemonEvents["interruption"] & {heard_ms: number}} & OwnEvents} Events
+ */
+
+/**
  * @typedef {object} Options
  * @property {string | URL} [url] the daemon's address; by default where this module came from
  * @property {string | null} [key] the daemon's key for this client, where it wants one
@@ -51,14 +65,15 @@ export class AlfredVoice extends EventTarget {
   #playsSpeech;
   /** @type {SocketLink | PeerLink | null} */
   #link = null;
-  /** @type {Promise<object> | null} */
+  /** @type {Promise<DaemonEvent> | null} */
   #opening = null;
-  /** @type {{resolve(event: object): void, reject(error: Error): void} | null} */
+  /** @type {{resolve(event: DaemonEvent): void, reject(error: Error): void} | null} */
   #waiting = null;
   /** @type {Microphone | null} */
   #microphone = null;
   /** @type {Speaker | null} */
   #speaker = null;
+  /** @type {State} */
   #state = "closed";
   #nextSpeech = 1;
 
@@ -95,7 +110,7 @@ export class AlfredVoice extends EventTarget {
 
   /**
    * Open a session, unless there is one.
-   * @returns {Promise<object>} its `sessionStarted`
+   * @returns {Promise<DaemonEvent>} its `sessionStarted`
    * @throws {AlfredVoiceError} the daemon is not there, or refuses
    */
   connect() {
@@ -113,6 +128,7 @@ export class AlfredVoice extends EventTarget {
     const { owner, sink } = this.#sink();
     const link = this.#transport === "webrtc" ? new PeerLink(settings, sink) : new SocketLink(settings, sink);
     this.#link = owner.link = link;
+    /** @type {Promise<DaemonEvent>} */
     const started = new Promise((resolve, reject) => (this.#waiting = { resolve, reject }));
     link.open();
     await this.#route();
@@ -121,7 +137,7 @@ export class AlfredVoice extends EventTarget {
 
   async #openSpeaker() {
     const speaker = await Speaker.open();
-    speaker.addEventListener("spoken", ({ detail }) => this.#tell("spoken", detail));
+    speaker.addEventListener("spoken", (event) => event instanceof CustomEvent && this.#tell("spoken", event.detail));
     return speaker;
   }
 
@@ -186,7 +202,7 @@ export class AlfredVoice extends EventTarget {
     this.send({ type: "flush" });
   }
 
-  /** Any control message as it is. @param {object} message @throws {AlfredVoiceError} `not_connected` */
+  /** Any control message as it is. @param {Message} message @throws {AlfredVoiceError} `not_connected` */
   send(message) {
     if (this.#link === null) throw new AlfredVoiceError("not_connected", `${message.type} needs a session: call connect() first`);
     this.#link.send(message);
@@ -203,15 +219,15 @@ export class AlfredVoice extends EventTarget {
     this.close();
   }
 
-  /** Returns when the session is over, or the time is. */
+  /** Returns when the session is over, or the time is. @param {number} withinMs */
   #closed(withinMs) {
-    return new Promise((resolve) => {
+    return new Promise((/** @type {(value?: unknown) => void} */ resolve) => {
       const done = () => {
         clearTimeout(limit);
         this.removeEventListener("state", look);
         resolve();
       };
-      const look = ({ detail }) => detail.state === "closed" && done();
+      const look = () => this.#state === "closed" && done();
       const limit = setTimeout(done, withinMs);
       this.addEventListener("state", look);
     });
@@ -230,8 +246,10 @@ export class AlfredVoice extends EventTarget {
 
   /** What a link tells, as long as it is the one in use. */
   #sink() {
-    const owner = { link: null };
+    const owner = { link: /** @type {SocketLink | PeerLink | null} */ (null) };
+    /** @template {unknown[]} V @param {(...values: V) => void} act @returns {(...values: V) => void} */
     const guarded = (act) => (...values) => owner.link !== null && owner.link === this.#link && act(...values);
+    /** @type {import("./alfred-voice-socket.js").Sink & {stream(stream: MediaStream): void}} */
     const sink = {
       event: guarded((event) => this.#receive(event)),
       audio: guarded((speechId, samples) => this.#speaker?.play(speechId, samples)),
@@ -243,24 +261,25 @@ export class AlfredVoice extends EventTarget {
     return { owner, sink };
   }
 
+  /** @param {DaemonEvent} event */
   #receive(event) {
     if (event.type === "interruption" || event.type === "ttsEnd") this.#hush(event);
     if (event.type === "sessionStarted") this.#waiting?.resolve(event);
     if (event.type === "error" && this.#waiting && !event.fatal && event.session_id === "") {
       // A `start` that cannot be served: no session will come of it.
-      this.#link.close();
+      this.#link?.close();
       this.#ended(new AlfredVoiceError(event.code, event.message));
     }
     if (event.type === "sessionStarted") this.#waiting = null;
     this.#tell("message", event);
-    this.#tell(event.type, event);
+    this.dispatchEvent(new CustomEvent(event.type, { detail: event }));
   }
 
-  /** A speech has come to its end. By WebRTC the browser plays what comes as it comes, and nothing can be taken back. */
+  /** A speech has come to its end. By WebRTC the browser plays what comes as it comes, and nothing can be taken back. @param {DaemonEvents["interruption"] | DaemonEvents["ttsEnd"]} event */
   #hush(event) {
     const isPeer = this.#link instanceof PeerLink;
     if (event.type === "interruption") {
-      event.heard_ms = isPeer ? event.spoken_ms : (this.#speaker?.silence() ?? 0);
+      Object.assign(event, { heard_ms: isPeer ? event.spoken_ms : (this.#speaker?.silence() ?? 0) });
     } else if (isPeer) {
       this.#tell("spoken", { speech_id: event.speech_id, heard_ms: event.duration_ms, cancelled: event.cancelled });
     } else if (event.cancelled) {
@@ -270,18 +289,21 @@ export class AlfredVoice extends EventTarget {
     }
   }
 
+  /** @param {MediaStream} stream */
   #play(stream) {
     this.#speaker?.playStream(stream).catch((cause) => {
       this.#tell("fault", new AlfredVoiceError("unsupported", `the daemon's voice cannot be played: ${cause.message}`, { cause }));
     });
   }
 
+  /** @param {State} state */
   #change(state) {
     if (state === this.#state) return;
     this.#state = state;
     this.#tell("state", { state });
   }
 
+  /** @param {AlfredVoiceError | null} error */
   #ended(error) {
     const waiting = this.#waiting;
     this.#waiting = this.#link = this.#opening = null;
@@ -299,7 +321,9 @@ export class AlfredVoice extends EventTarget {
   async #route() {
     if (this.#microphone === null || this.#link === null) return;
     if (this.#link instanceof PeerLink) await this.#link.sendTrack(this.#microphone.track);
-    else this.#microphone.onframe = (frame) => this.#link?.sendAudio(frame);
+    else this.#microphone.onframe = (frame) => {
+      if (this.#link instanceof SocketLink) this.#link.sendAudio(frame);
+    };
   }
 
   async #closeMicrophone() {
@@ -309,6 +333,7 @@ export class AlfredVoice extends EventTarget {
     await microphone?.close();
   }
 
+  /** @template {keyof Events} T @param {T} type @param {Events[T]} detail */
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }

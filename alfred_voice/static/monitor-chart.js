@@ -13,38 +13,60 @@ const TIME_STEPS = [10, 15, 30, 60, 120, 180, 300];
 const LEAST_SPAN_S = 60;
 const FAR_KEY_ROWS = 30;
 
+/** @param {number} span @param {number} most */
 export function niceStep(span, most) {
   const rough = span / most;
   const power = 10 ** Math.floor(Math.log10(rough));
-  return power * NICE.find((factor) => factor * power >= rough * 0.999);
+  return power * (NICE.find((factor) => factor * power >= rough * 0.999) ?? 10);
 }
 
-// definition: { name, title, unit, lines: [{ column, label, colour, scale }], least, limits: () => [{ value, label, level }],
-//   text(value), isStepped, top }
+/**
+ * @typedef {import("./monitor-history.js").History} History
+ * @typedef {"good" | "warn" | "bad"} Level
+ * @typedef {{column: string, label: string, colour?: number, scale?: number}} Line
+ * @typedef {{value: number, label: string, level: Level, isBelow?: boolean, isAlwaysShown?: boolean}} Limit
+ * @typedef {Record<"ink" | "muted" | "grid" | "surface" | "good" | "warn" | "bad" | "accent" | "font", string> & {series: string[]}} Colours
+ *
+ * What a chart is of. `least` is the top of its scale at the least, `top` the top whatever comes.
+ * @typedef {object} Definition
+ * @property {string} name
+ * @property {string} title
+ * @property {string} unit
+ * @property {Line[]} lines
+ * @property {number} least
+ * @property {number} [top]
+ * @property {boolean} [isStepped]
+ * @property {() => Limit[]} limits
+ * @property {(value: number) => string} text
+ */
+
 export class Chart {
+  value = make("b", {}, "–");
+  note = make("p", { class: "muted small note" });
+  #onCursor;
+  #canvas = make("canvas", { "aria-hidden": "true" });
+  #pen;
+  #readout = make("p", { class: "readout small", "aria-hidden": "true" });
+  #slider;
+  #size = { width: 0, height: 0 };
+  #view = { from: 0, start: 0, end: 1, top: 1, step: 1 };
+  /** @type {History | null} */
+  #history = null;
+  /** @type {Colours | null} */
+  #colours = null;
+  #seconds = 900;
+  /** @type {number | null} */
+  #cursor = null;
+
+  /**
+   * @param {Definition} definition
+   * @param {{onCursor(time: number | null): void}} on
+   */
   constructor(definition, { onCursor }) {
     this.definition = definition;
     this.#onCursor = onCursor;
-    this.#build();
-  }
-
-  #onCursor;
-  #canvas;
-  #readout;
-  #slider;
-  #size = { width: 0, height: 0 };
-  #view = { from: 0, start: 0, end: 1, top: 1 };
-  #history = null;
-  #colours = {};
-  #seconds = 900;
-  #cursor = null;
-
-  #build() {
-    const { name, title, unit } = this.definition;
-    this.value = make("b", {}, "–");
-    this.note = make("p", { class: "muted small note" });
-    this.#readout = make("p", { class: "readout small", "aria-hidden": "true" });
-    this.#canvas = make("canvas", { "aria-hidden": "true" });
+    this.#pen = penOf(this.#canvas);
+    const { name, title, unit } = definition;
     this.#slider = make("div", {
       class: "plot", tabindex: 0, role: "slider", "aria-label": `${title} over time`, "aria-valuemin": 0, "aria-valuemax": 0,
       "aria-valuenow": 0, "aria-valuetext": "no data yet",
@@ -66,10 +88,11 @@ export class Chart {
     this.#size = { width, height };
     this.#canvas.width = Math.round(width * ratio);
     this.#canvas.height = Math.round(height * ratio);
-    this.#canvas.getContext("2d").setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.#pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.draw();
   }
 
+  /** @param {History} history @param {number} seconds @param {Colours} colours */
   show(history, seconds, colours) {
     this.#history = history;
     this.#seconds = seconds;
@@ -77,7 +100,7 @@ export class Chart {
     this.draw();
   }
 
-  // The moment that all charts look at, in seconds since 1970; null for none.
+  /** The moment that all charts look at, in seconds since 1970; null for none. @param {number | null} time */
   set cursor(time) {
     this.#cursor = time;
     this.draw();
@@ -85,6 +108,7 @@ export class Chart {
 
   // Cursor
 
+  /** @param {number} x */
   #point(x) {
     if (!this.#history?.length) return;
     const share = (x - LEFT) / Math.max(1, this.#size.width - LEFT - RIGHT);
@@ -93,39 +117,44 @@ export class Chart {
     this.#onCursor(this.#history.at[row]);
   }
 
+  /** @param {KeyboardEvent} event */
   #key(event) {
     const history = this.#history;
     if (!history?.length) return;
     const last = history.length - 1;
     const now = this.#cursor === null ? last : history.nearest(this.#cursor);
+    /** @type {Record<string, number>} */
     const steps = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -FAR_KEY_ROWS, PageUp: FAR_KEY_ROWS };
     let row = now + (steps[event.key] ?? 0);
     if (event.key === "Home") row = this.#view.from;
     else if (event.key === "End") row = last;
-    else if (event.key === "Escape") return this.#onCursor(null);
-    else if (!(event.key in steps)) return;
+    else if (event.key === "Escape") {
+      this.#onCursor(null);
+      return;
+    } else if (!(event.key in steps)) return;
     event.preventDefault();
     this.#onCursor(history.at[Math.min(last, Math.max(this.#view.from, row))]);
   }
 
-  #tell(row) {
+  /** @param {History} history @param {number} row */
+  #tell(history, row) {
     const { lines, unit, text } = this.definition;
     const said = lines.map(({ column, label, scale = 1 }) => {
-      const value = text((this.#history.values(column)[row] ?? 0) * scale);
+      const value = text((history.values(column)[row] ?? 0) * scale);
       return lines.length > 1 ? `${label} ${value}` : value;
     });
     return `${said.join(", ")}${unit && ` ${unit}`}`;
   }
 
-  #drawReadout(row) {
-    const history = this.#history;
+  /** @param {History} history @param {number} row */
+  #drawReadout(history, row) {
     const time = timeOfDay(history.at[row]);
     const marks = history.marksNear(history.at[row], 1).map((mark) => mark.text);
     set(this.#slider, "aria-valuemin", this.#view.from);
     set(this.#slider, "aria-valuemax", history.length - 1);
     set(this.#slider, "aria-valuenow", row);
-    set(this.#slider, "aria-valuetext", [`${time}: ${this.#tell(row)}`, ...marks].join("; "));
-    put(this.#readout, this.#cursor === null ? "" : `${time} · ${this.#tell(row)}`);
+    set(this.#slider, "aria-valuetext", [`${time}: ${this.#tell(history, row)}`, ...marks].join("; "));
+    put(this.#readout, this.#cursor === null ? "" : `${time} · ${this.#tell(history, row)}`);
     this.#slider.title = this.#cursor === null ? "" : marks.join("\n");
   }
 
@@ -134,20 +163,22 @@ export class Chart {
   draw() {
     const history = this.#history;
     const { width, height } = this.#size;
-    if (!history || !width) return;
-    const pen = this.#canvas.getContext("2d");
+    const colours = this.#colours;
+    if (!history || !colours || !width) return;
+    const pen = this.#pen;
     pen.clearRect(0, 0, width, height);
     if (!history.length) return;
     this.#look(history);
-    this.#drawAxes(pen);
-    this.#drawLimits(pen);
-    this.#drawMarks(pen);
-    this.definition.lines.forEach((line, index) => this.#drawLine(pen, line, index));
+    this.#drawAxes(colours);
+    this.#drawLimits(colours);
+    this.#drawMarks(history, colours);
+    this.definition.lines.forEach((line, index) => this.#drawLine(history, line, index, colours));
     const row = this.#cursor === null ? history.length - 1 : history.nearest(this.#cursor);
-    if (this.#cursor !== null) this.#drawCursor(pen, row);
-    this.#drawReadout(row);
+    if (this.#cursor !== null) this.#drawCursor(history, row, colours);
+    this.#drawReadout(history, row);
   }
 
+  /** @param {History} history */
   #look(history) {
     const end = history.at[history.length - 1];
     const from = history.from(this.#seconds);
@@ -166,22 +197,26 @@ export class Chart {
     this.#view = { from, start: end - span, end, top: Math.ceil((top / step) * 0.999) * step, step };
   }
 
+  /** @param {number} time */
   #x(time) {
     const { start, end } = this.#view;
     return LEFT + ((time - start) / (end - start)) * (this.#size.width - LEFT - RIGHT);
   }
 
+  /** @param {number} value */
   #y(value) {
     return TOP + (1 - value / this.#view.top) * (this.#size.height - TOP - BOTTOM);
   }
 
-  #drawAxes(pen) {
+  /** @param {Colours} colours */
+  #drawAxes(colours) {
+    const pen = this.#pen;
     const { width, height } = this.#size;
     const { start, end, top, step } = this.#view;
-    pen.font = `11px ${this.#colours.font}`;
+    pen.font = `11px ${colours.font}`;
     pen.lineWidth = 1;
-    pen.strokeStyle = this.#colours.grid;
-    pen.fillStyle = this.#colours.muted;
+    pen.strokeStyle = colours.grid;
+    pen.fillStyle = colours.muted;
     pen.textAlign = "right";
     pen.textBaseline = "middle";
     for (let value = 0; value <= top + step / 2; value += step) {
@@ -205,12 +240,14 @@ export class Chart {
     }
   }
 
-  #drawLimits(pen) {
+  /** @param {Colours} colours */
+  #drawLimits(colours) {
+    const pen = this.#pen;
     const { width } = this.#size;
     for (const { value, label, level, isBelow } of this.definition.limits()) {
       if (value > this.#view.top) continue;
       const y = Math.round(this.#y(value)) + 0.5;
-      pen.strokeStyle = pen.fillStyle = this.#colours[level];
+      pen.strokeStyle = pen.fillStyle = colours[level];
       pen.setLineDash([4, 4]);
       pen.beginPath();
       pen.moveTo(LEFT, y);
@@ -223,13 +260,15 @@ export class Chart {
     }
   }
 
-  #drawMarks(pen) {
+  /** @param {History} history @param {Colours} colours */
+  #drawMarks(history, colours) {
+    const pen = this.#pen;
     const bottom = this.#size.height - BOTTOM;
-    for (const mark of this.#history.marks) {
+    for (const mark of history.marks) {
       if (mark.at < this.#view.start || mark.at > this.#view.end) continue;
       const x = Math.round(this.#x(mark.at)) + 0.5;
       const isAlert = mark.kind.startsWith("alert");
-      pen.strokeStyle = pen.fillStyle = isAlert ? this.#colours.bad : this.#colours.warn;
+      pen.strokeStyle = pen.fillStyle = isAlert ? colours.bad : colours.warn;
       pen.globalAlpha = mark.kind === "rung_down" || mark.kind === "alert_cleared" ? 0.45 : 0.9;
       pen.setLineDash([2, 3]);
       pen.beginPath();
@@ -253,11 +292,13 @@ export class Chart {
     }
   }
 
-  // The stretches of a line without gaps, as points.
-  #stretches({ column, scale = 1 }) {
-    const { at } = this.#history;
-    const values = this.#history.values(column);
+  /** The stretches of a line without gaps, as points. @param {History} history @param {Line} line */
+  #stretches(history, { column, scale = 1 }) {
+    const { at } = history;
+    const values = history.values(column);
+    /** @type {[number, number][][]} */
     const found = [];
+    /** @type {[number, number][]} */
     let points = [];
     for (let row = Math.max(0, this.#view.from - 1); row < at.length; row += 1) {
       if (points.length && at[row] - at[row - 1] > GAP_S) {
@@ -272,11 +313,13 @@ export class Chart {
     return points.length ? [...found, points] : found;
   }
 
-  #drawLine(pen, line, index) {
-    const colour = this.#colours.series[line.colour ?? index];
+  /** @param {History} history @param {Line} line @param {number} index @param {Colours} colours */
+  #drawLine(history, line, index, colours) {
+    const pen = this.#pen;
+    const colour = colours.series[line.colour ?? index];
     const bottom = this.#y(0);
     const isOnly = this.definition.lines.length === 1;
-    for (const points of this.#stretches(line)) {
+    for (const points of this.#stretches(history, line)) {
       pen.beginPath();
       points.forEach(([x, y], place) => (place ? pen.lineTo(x, y) : pen.moveTo(x, y)));
       pen.strokeStyle = colour;
@@ -296,9 +339,11 @@ export class Chart {
     }
   }
 
-  #drawCursor(pen, row) {
-    const x = Math.round(this.#x(this.#history.at[row])) + 0.5;
-    pen.strokeStyle = this.#colours.ink;
+  /** @param {History} history @param {number} row @param {Colours} colours */
+  #drawCursor(history, row, colours) {
+    const pen = this.#pen;
+    const x = Math.round(this.#x(history.at[row])) + 0.5;
+    pen.strokeStyle = colours.ink;
     pen.lineWidth = 1;
     pen.globalAlpha = 0.55;
     pen.beginPath();
@@ -307,14 +352,24 @@ export class Chart {
     pen.stroke();
     pen.globalAlpha = 1;
     this.definition.lines.forEach((line, index) => {
-      const value = (this.#history.values(line.column)[row] ?? 0) * (line.scale ?? 1);
+      const value = (history.values(line.column)[row] ?? 0) * (line.scale ?? 1);
       pen.beginPath();
       pen.arc(x, this.#y(Math.min(value, this.#view.top)), 3.2, 0, 2 * Math.PI);
-      pen.fillStyle = this.#colours.series[line.colour ?? index];
-      pen.strokeStyle = this.#colours.surface;
+      pen.fillStyle = colours.series[line.colour ?? index];
+      pen.strokeStyle = colours.surface;
       pen.lineWidth = 1.5;
       pen.fill();
       pen.stroke();
     });
   }
+}
+
+/**
+ * What draws on a canvas.
+ * @param {HTMLCanvasElement} canvas
+ */
+export function penOf(canvas) {
+  const pen = canvas.getContext("2d");
+  if (pen === null) throw new Error("this browser cannot draw");
+  return pen;
 }

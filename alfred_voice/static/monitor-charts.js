@@ -3,24 +3,37 @@
 import { Chart } from "./monitor-chart.js";
 import { at, duration, make, number } from "./monitor-dom.js";
 
+/**
+ * @typedef {import("./monitor-chart.js").Limit} Limit
+ * @typedef {import("./monitor-chart.js").Definition} Definition
+ * @typedef {import("./monitor-chart.js").Colours} Colours
+ * @typedef {import("./monitor-figures.js").Limits} Limits
+ * @typedef {import("./monitor-figures.js").Now} Now
+ */
+
 export class Charts {
   #history;
+  /** @type {Chart[]} */
   #charts = [];
+  /** @type {Chart | null} */
   #lanes = null;
-  #legend = null;
   #seconds = 900;
+  /** @type {Limits | null} */
   #limits = null;
+  /** @type {Colours | null} */
   #colours = null;
   #isDue = false;
+  /** @type {number | null} */
   #cursor = null;
 
+  /** @param {import("./monitor-history.js").History} history */
   constructor(history) {
     this.#history = history;
-    const on = { onCursor: (time) => this.#point(time) };
+    const on = { onCursor: (/** @type {number | null} */ time) => this.#point(time) };
     this.#charts = this.#definitions().map((definition) => new Chart(definition, on));
     at("charts").append(...this.#charts.map((chart) => chart.element));
-    at("range").addEventListener("change", (event) => {
-      this.#seconds = Number(event.target.value);
+    at("range").addEventListener("change", ({ target }) => {
+      if (target instanceof HTMLInputElement) this.#seconds = Number(target.value);
       this.draw();
     });
     for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)"]) {
@@ -31,8 +44,11 @@ export class Charts {
     }
   }
 
+  /** @returns {Definition[]} */
   #definitions() {
+    /** @param {(limits: Limits) => Limit[]} pick @returns {() => Limit[]} */
     const limit = (pick) => () => (this.#limits ? pick(this.#limits) : []);
+    /** @param {string} column */
     const one = (column, colour = 0, scale = 1) => [{ column, colour, scale, label: "" }];
     const none = () => [];
     return [
@@ -68,10 +84,11 @@ export class Charts {
     ];
   }
 
-  // What a chart shows beside its line: the figure of this moment.
+  /** What a chart shows beside its line: the figure of this moment. @param {Now} now */
   tell(now) {
     this.#limits = now.limits;
     const state = now.pipelineState;
+    /** @type {Record<string, [number, string]>} */
     const figures = {
       load: [state.processingLoad, "of what it can do"],
       frame_time: [now.performanceMetrics.averageFrameTime, `mean of 10 s · target ${now.limits.frame_target_ms} ms`],
@@ -85,8 +102,8 @@ export class Charts {
     };
     const alerts = new Set(now.alerts.map((alert) => alert.code));
     for (const { definition, value, note, element } of this.#charts) {
-      const [figure, said] = figures[definition.name] ?? [];
-      if (figure === undefined) continue;
+      if (!(definition.name in figures)) continue;
+      const [figure, said] = figures[definition.name];
       const text = definition.text(figure);
       if (value.textContent !== text) value.textContent = text;
       if (note.textContent !== said) note.textContent = said;
@@ -102,21 +119,23 @@ export class Charts {
     this.#lanes?.element.remove();
     this.#charts = this.#charts.filter((chart) => chart !== this.#lanes);
     const lines = columns.map((column, index) => ({ column, label: column.slice(5), colour: index }));
-    this.#lanes = new Chart({
+    const lanes = (this.#lanes = new Chart({
       name: "lanes", title: "Lanes", unit: "s of computing a second", lines, least: 0.2, text: (v) => number(v, 2),
       limits: () => [{ value: 1, label: "falls behind", level: "bad" }],
-    }, { onCursor: (time) => this.#point(time) });
-    this.#legend = make("p", { class: "legend small" }, ...lines.map(({ label }, index) => (
+    }, { onCursor: (time) => this.#point(time) }));
+    const legend = make("p", { class: "legend small" }, ...lines.map(({ label }, index) => (
       make("span", { class: "legend-item", "data-series": index % 6 }, label))));
-    this.#lanes.note.replaceWith(this.#legend);
-    this.#lanes.element.classList.add("wide");
-    this.#charts.push(this.#lanes);
-    at("charts").append(this.#lanes.element);
+    lanes.note.replaceWith(legend);
+    lanes.element.classList.add("wide");
+    this.#charts.push(lanes);
+    at("charts").append(lanes.element);
   }
 
+  /** @param {Now} now */
   tellBusiest(now) {
-    const [name, lane] = Object.entries(now.lanes).sort(([, a], [, b]) => b.real_time_factor - a.real_time_factor)[0] ?? [];
-    if (!this.#lanes || !name) return;
+    const [busiest] = Object.entries(now.lanes).sort(([, a], [, b]) => b.real_time_factor - a.real_time_factor);
+    if (!this.#lanes || !busiest) return;
+    const [name, lane] = busiest;
     const text = `${name} ${number(lane.real_time_factor, 2)}`;
     if (this.#lanes.value.textContent !== text) this.#lanes.value.textContent = text;
   }
@@ -126,11 +145,12 @@ export class Charts {
     this.#isDue = true;
     requestAnimationFrame(() => {
       this.#isDue = false;
-      this.#colours ??= readColours();
-      for (const chart of this.#charts) chart.show(this.#history, this.#seconds, this.#colours);
+      const colours = (this.#colours ??= readColours());
+      for (const chart of this.#charts) chart.show(this.#history, this.#seconds, colours);
     });
   }
 
+  /** @param {number | null} time */
   #point(time) {
     if (this.#cursor === time) return;
     this.#cursor = time;
@@ -138,12 +158,14 @@ export class Charts {
   }
 }
 
+/** @returns {Colours} */
 export function readColours() {
   const style = getComputedStyle(document.documentElement);
+  /** @param {string} name */
   const read = (name) => style.getPropertyValue(`--${name}`).trim();
-  const names = ["ink", "muted", "grid", "surface", "good", "warn", "bad", "accent"];
   return {
-    ...Object.fromEntries(names.map((name) => [name, read(name)])),
+    ink: read("ink"), muted: read("muted"), grid: read("grid"), surface: read("surface"),
+    good: read("good"), warn: read("warn"), bad: read("bad"), accent: read("accent"),
     series: [0, 1, 2, 3, 4, 5].map((index) => read(`series-${index}`)),
     font: getComputedStyle(document.body).fontFamily,
   };

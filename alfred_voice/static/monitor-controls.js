@@ -7,14 +7,14 @@ const PATH = "/monitor/load-test";
 const GOING = new Set(["preparing", "running", "ending"]);
 
 export function openControls() {
-  at("optimise").addEventListener("click", () => during(at("optimise"), optimise));
-  sure(at("end-idle").querySelector("button"), "End idle sessions", "Really end them?", endIdle);
+  at("optimise", HTMLButtonElement).addEventListener("click", () => during(at("optimise", HTMLButtonElement), optimise));
+  sure(at("end-idle-go", HTMLButtonElement), "End idle sessions", "Really end them?", endIdle);
   at("end-idle").addEventListener("submit", (event) => event.preventDefault());
   at("test-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    during(at("test-start"), startTest);
+    during(at("test-start", HTMLButtonElement), startTest);
   });
-  at("test-stop").addEventListener("click", () => during(at("test-stop"), stopTest));
+  at("test-stop").addEventListener("click", () => during(at("test-stop", HTMLButtonElement), stopTest));
 }
 
 async function optimise() {
@@ -23,13 +23,14 @@ async function optimise() {
 }
 
 async function endIdle() {
-  const { ended } = await ask("DELETE", `/sessions?idle_s=${encodeURIComponent(at("idle-s").value)}`);
+  const { ended } = await ask("DELETE", `/sessions?idle_s=${encodeURIComponent(at("idle-s", HTMLInputElement).value)}`);
   return ended === 1 ? "One session was idle and ends." : `${ended || "No"} sessions were idle${ended ? " and end" : ""}.`;
 }
 
 async function startTest() {
   const told = await ask("POST", PATH, {
-    sessions: Number(at("test-sessions").value), seconds: Number(at("test-seconds").value), speech: Number(at("test-speech").value),
+    sessions: Number(at("test-sessions", HTMLInputElement).value), seconds: Number(at("test-seconds", HTMLInputElement).value),
+    speech: Number(at("test-speech", HTMLSelectElement).value),
   });
   drawTest(told.load_test);
 }
@@ -38,17 +39,21 @@ async function stopTest() {
   drawTest((await ask("DELETE", PATH)).load_test);
 }
 
+/** @param {import("./monitor-figures.js").LoadTest | null} test */
 export function drawTest(test) {
-  const isGoing = Boolean(test) && GOING.has(test.state);
-  if (!at("test-start").hasAttribute("aria-busy")) at("test-start").disabled = isGoing;
-  if (!at("test-stop").hasAttribute("aria-busy")) at("test-stop").disabled = !isGoing;
-  at("test-progress").hidden = !isGoing;
+  const isGoing = test !== null && GOING.has(test.state);
+  const [start, stop] = [at("test-start", HTMLButtonElement), at("test-stop", HTMLButtonElement)];
+  const progress = at("test-progress", HTMLProgressElement);
+  if (!start.hasAttribute("aria-busy")) start.disabled = isGoing;
+  if (!stop.hasAttribute("aria-busy")) stop.disabled = !isGoing;
+  progress.hidden = !isGoing;
   if (test) {
-    at("test-progress").value = test.state === "running" ? 1 - test.left_s / test.seconds : test.state === "ending" ? 1 : 0;
+    progress.value = test.state === "running" ? 1 - test.left_s / test.seconds : test.state === "ending" ? 1 : 0;
     put(at("test-state"), sentence(test));
   }
 }
 
+/** @param {import("./monitor-figures.js").LoadTest} test */
 function sentence(test) {
   const refused = test.refused ? `, ${test.refused} refused (${test.reason})` : "";
   const done = `${test.opened} sessions${refused}, ${number(test.frames, 0)} frames sent, ${number(test.skipped, 0)} left out, ${test.finals} finals`;

@@ -5,8 +5,10 @@ import { at, make, put } from "./monitor-dom.js";
 const NOTICE_MS = 8_000;
 const SURE_MS = 4_000; // how long a second click does what the first one asked about
 
-let noticeTimer = 0;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let noticeTimer;
 
+/** @param {string} message @param {"good" | "bad"} level */
 export function notify(message, level = "good") {
   clearTimeout(noticeTimer);
   const notice = at("notice");
@@ -19,6 +21,7 @@ export function notify(message, level = "good") {
 }
 
 export class Refused extends Error {
+  /** @param {number} status @param {import("./monitor-figures.js").Problem} problem */
   constructor(status, problem) {
     super(problem.detail || `the daemon answered ${status}`);
     this.status = status;
@@ -26,7 +29,9 @@ export class Refused extends Error {
   }
 }
 
+/** @param {string} method @param {string} path @param {unknown} [body] @returns {Promise<any>} what the daemon answers; each caller says what it expects */
 export async function ask(method, path, body) {
+  /** @type {RequestInit} */
   const options = { method, cache: "no-store" };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
@@ -38,7 +43,11 @@ export async function ask(method, path, body) {
   return told;
 }
 
-// Does it, with the button at rest meanwhile; tells its sentence, or what went wrong.
+/**
+ * Does it, with the button at rest meanwhile; tells its sentence, or what went wrong.
+ * @param {HTMLButtonElement} button
+ * @param {() => Promise<string | void>} deed
+ */
 export async function during(button, deed) {
   const hadFocus = document.activeElement === button;
   button.setAttribute("aria-busy", "true");
@@ -47,7 +56,7 @@ export async function during(button, deed) {
     const sentence = await deed();
     if (sentence) notify(sentence);
   } catch (error) {
-    notify(error instanceof Refused ? error.message : `That did not reach the daemon: ${error.message}`, "bad");
+    notify(error instanceof Refused ? error.message : `That did not reach the daemon: ${error instanceof Error ? error.message : error}`, "bad");
   } finally {
     button.removeAttribute("aria-busy");
     button.disabled = false;
@@ -56,9 +65,16 @@ export async function during(button, deed) {
   }
 }
 
-// A button that asks once more before it does what cannot be undone.
+/**
+ * A button that asks once more before it does what cannot be undone.
+ * @param {HTMLButtonElement} button
+ * @param {string} calmText
+ * @param {string} sureText
+ * @param {() => Promise<string | void>} deed
+ */
 export function sure(button, calmText, sureText, deed) {
-  let timer = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
   const label = button.getAttribute("aria-label");
   const calm = () => {
     button.classList.remove("sure");
@@ -83,11 +99,13 @@ export function sure(button, calmText, sureText, deed) {
   return button;
 }
 
+/** @param {string} name */
 export function endButton(name) {
   const button = make("button", { type: "button", class: "danger", "aria-label": `End session ${name}` });
   return sure(button, "End", "Really?", () => endSession(name));
 }
 
+/** @param {string} name */
 export async function endSession(name) {
   await ask("DELETE", `/session/${encodeURIComponent(name)}`);
   return `Session ${name} has ended.`;

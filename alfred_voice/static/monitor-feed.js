@@ -3,17 +3,30 @@
 const RETRY_MS = [500, 1000, 2000, 4000, 5000];
 const DECODER = new TextDecoder();
 
-// onEvent(name, data) for each event; onState(state, detail): "live", "lost" (it tries again), "refused", "over".
+/**
+ * `lost`: it tries again; `refused`: it does not.
+ * @typedef {"live" | "lost" | "refused"} LinkState
+ * @typedef {{status?: number, detail?: string, code?: string}} LinkDetail
+ *
+ * @typedef {object} Listener
+ * @property {(name: string, told: never) => void} onEvent for each event; what it tells depends on its name
+ * @property {(state: LinkState, detail: LinkDetail) => void} [onState]
+ * @property {number} [silentMs] without a word for so long, the connection is taken for dead
+ */
+
 export class EventStream {
   #path;
   #on;
   #silentMs;
-  #abort = null;
+  #abort = new AbortController();
   #attempt = 0;
-  #timer = 0;
-  #watchdog = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #watchdog;
   #isClosed = false;
 
+  /** @param {string} path @param {Listener} listener */
   constructor(path, { onEvent, onState = () => {}, silentMs = 5000 }) {
     this.#path = path;
     this.#on = { event: onEvent, state: onState };
@@ -25,7 +38,7 @@ export class EventStream {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     clearTimeout(this.#watchdog);
-    this.#abort?.abort();
+    this.#abort.abort();
   }
 
   async #connect() {
@@ -34,10 +47,12 @@ export class EventStream {
       this.#watch();
       const answer = await fetch(this.#path, { signal: abort.signal, cache: "no-store", headers: { Accept: "text/event-stream" } });
       if (!answer.ok) {
+        /** @type {LinkDetail} */
         const problem = await answer.json().catch(() => ({}));
         if (answer.status < 500) return this.#end("refused", { status: answer.status, ...problem });
         throw new Error(problem.detail || `HTTP ${answer.status}`);
       }
+      if (!answer.body) throw new Error("the answer has no body");
       await this.#read(answer.body.getReader());
       throw new Error("the stream has ended");
     } catch (error) {
@@ -45,6 +60,7 @@ export class EventStream {
     }
   }
 
+  /** @param {ReadableStreamDefaultReader<Uint8Array>} reader */
   async #read(reader) {
     let text = "";
     for (;;) {
@@ -53,11 +69,12 @@ export class EventStream {
       this.#watch();
       text += DECODER.decode(value, { stream: true });
       const blocks = text.split("\n\n");
-      text = blocks.pop();
+      text = blocks.pop() ?? "";
       for (const block of blocks) this.#tell(block);
     }
   }
 
+  /** @param {string} block */
   #tell(block) {
     let name = "";
     let data = "";
@@ -67,26 +84,28 @@ export class EventStream {
     }
     if (!name) return;
     this.#attempt = 0;
-    this.#on.state("live");
-    this.#on.event(name, JSON.parse(data));
+    this.#on.state("live", {});
+    this.#on.event(name, /** @type {never} */ (JSON.parse(data)));
   }
 
-  // A connection may die without a word.
+  /** A connection may die without a word. */
   #watch() {
     clearTimeout(this.#watchdog);
     const abort = this.#abort;
     this.#watchdog = setTimeout(() => abort.abort(new Error("nothing has come")), this.#silentMs);
   }
 
+  /** @param {unknown} error */
   #retry(error) {
     clearTimeout(this.#watchdog);
     this.#abort.abort();
-    this.#on.state("lost", { detail: error.message });
+    this.#on.state("lost", { detail: error instanceof Error ? error.message : String(error) });
     const pause = RETRY_MS[Math.min(this.#attempt, RETRY_MS.length - 1)];
     this.#attempt += 1;
     this.#timer = setTimeout(() => this.#connect(), pause);
   }
 
+  /** @param {LinkState} state @param {LinkDetail} detail */
   #end(state, detail) {
     this.close();
     this.#on.state(state, detail);

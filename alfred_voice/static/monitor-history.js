@@ -4,13 +4,16 @@ const KEPT = 900;
 const MOST_MARKS = 200;
 
 export class History {
+  /** @type {number[]} s since 1970 */
   at = [];
+  /** @type {Map<string, number[]>} */
   columns = new Map();
+  /** @type {import("./monitor-figures.js").Mark[]} */
   marks = [];
   #first = 0;
   #marked = 0;
 
-  // All of it anew, as a stream begins with it.
+  /** All of it anew, as a stream begins with it. @param {import("./monitor-figures.js").Past} told */
   replace(told) {
     this.at = told.at;
     this.columns = new Map(Object.entries(told.columns));
@@ -19,7 +22,7 @@ export class History {
     this.#marked = told.marked;
   }
 
-  // Rows and marks that may have been told before.
+  /** Rows and marks that may have been told before. @param {import("./monitor-figures.js").Rows} told */
   add({ rows, marks, marked }) {
     for (const row of rows) {
       if (row.index < this.#first + this.at.length) continue;
@@ -45,6 +48,7 @@ export class History {
     return this.at.length;
   }
 
+  /** @param {string} name @returns {number[]} */
   values(name) {
     return this.columns.get(name) ?? [];
   }
@@ -53,7 +57,7 @@ export class History {
     return [...this.columns.keys()];
   }
 
-  // The first row that is not older than so many seconds before the newest.
+  /** The first row that is not older than so many seconds before the newest. @param {number} seconds */
   from(seconds) {
     const since = this.at[this.at.length - 1] - seconds;
     let low = 0;
@@ -66,6 +70,7 @@ export class History {
     return low;
   }
 
+  /** @param {number} time */
   nearest(time) {
     let best = 0;
     for (let row = 1; row < this.at.length; row += 1) {
@@ -74,6 +79,7 @@ export class History {
     return best;
   }
 
+  /** @param {number} time @param {number} within */
   marksNear(time, within) {
     return this.marks.filter((mark) => Math.abs(mark.at - time) <= within);
   }

@@ -13,26 +13,28 @@ const FLOOR_DB = -60;
 const LEVEL_TOLD_MS = 1_000; // a screen reader is told of the level no more often
 
 export class LaneView {
+  /** @type {EventStream | null} */
   #stream = null;
   #lane = new Lane();
-  #timeline = new Timeline(at("timeline"));
+  #timeline = new Timeline(at("timeline", HTMLCanvasElement));
   #id = "";
   #onClose;
   #levelToldAt = -Infinity;
   #isDue = false;
 
-  // onClose(id): the dialog has been closed.
+  /** @param {(id: string) => void} onClose the dialog has been closed */
   constructor(onClose) {
     this.#onClose = onClose;
-    const dialog = at("lane");
+    const dialog = at("lane", HTMLDialogElement);
     at("lane-close").addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => this.#close());
     dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
-    sure(at("lane-end"), "End session", "Really end it?", () => endSession(this.#id));
+    sure(at("lane-end", HTMLButtonElement), "End session", "Really end it?", () => endSession(this.#id));
     new ResizeObserver(() => this.#resize()).observe(at("timeline-box"));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.#resize());
   }
 
+  /** @param {string} id */
   open(id) {
     this.#id = id;
     this.#lane = new Lane();
@@ -42,12 +44,12 @@ export class LaneView {
     at("lane-log").replaceChildren();
     at("lane-end").hidden = false;
     this.#drawText();
-    at("lane").showModal();
+    at("lane", HTMLDialogElement).showModal();
     at("lane-close").focus();
     this.#resize();
     this.#stream = new EventStream(`/monitor/sessions/${encodeURIComponent(id)}/feed`, {
       silentMs: SILENT_MS,
-      onEvent: (name, told) => this.#receive(name, told),
+      onEvent: (name, told) => this.#receivers[name]?.(told),
       onState: (state, detail) => this.#tellLink(state, detail),
     });
   }
@@ -58,11 +60,13 @@ export class LaneView {
     this.#onClose(this.#id);
   }
 
+  /** @param {import("./monitor-feed.js").LinkState} state @param {import("./monitor-feed.js").LinkDetail} detail */
   #tellLink(state, detail) {
     if (state === "lost") put(at("lane-note"), `no data, reconnecting (${detail.detail})`);
-    else if (state === "refused") this.#over(detail.code === "session_unknown" ? "The session is over." : detail.detail);
+    else if (state === "refused") this.#over(detail.code === "session_unknown" ? "The session is over." : detail.detail ?? "The daemon refused.");
   }
 
+  /** @param {string} sentence */
   #over(sentence) {
     put(at("lane-note"), sentence);
     if (document.activeElement === at("lane-end") || document.activeElement === document.body) at("lane-close").focus();
@@ -72,21 +76,28 @@ export class LaneView {
     this.#stream?.close();
   }
 
-  #receive(name, told) {
-    if (name === "hello") {
-      this.#timeline.thresholds = told.thresholds;
-      this.#drawStatus(told.status);
-    } else if (name === "status") this.#drawStatus(told);
-    else if (name === "end") this.#over(`The session is over: ${told.reason ?? "ended"}.`);
-    else if (name === "lane") {
+  /** @type {{[name: string]: (told: never) => void}} what comes, by its name */
+  #receivers = {
+    /** @param {{thresholds: import("./monitor-figures.js").Thresholds, status: import("./monitor-figures.js").SessionStatus}} told */
+    hello: ({ thresholds, status }) => {
+      this.#timeline.thresholds = thresholds;
+      this.#drawStatus(status);
+    },
+    /** @param {import("./monitor-figures.js").SessionStatus} told */
+    status: (told) => this.#drawStatus(told),
+    /** @param {{reason: string | null}} told */
+    end: ({ reason }) => this.#over(`The session is over: ${reason ?? "ended"}.`),
+    /** @param {import("./monitor-figures.js").Glimpse} told */
+    lane: (told) => {
       this.#lane.add(told);
       for (const event of told.events) this.#log(event);
       this.#drawText();
       this.#drawLevel();
       this.#draw();
-    }
-  }
+    },
+  };
 
+  /** @param {import("./monitor-figures.js").SessionStatus} session */
   #drawStatus(session) {
     put(at("lane-state"), session.state);
     set(at("lane-state"), "data-state", session.state);
@@ -103,9 +114,9 @@ export class LaneView {
       ["Turn, median · 95 %", percentiles(turn)],
       ["Events unread", session.events_waiting],
     ];
-    list(at("lane-figures"), facts, () => make("div", {}, make("dt"), make("dd")), (item, [label, value]) => {
-      put(item.firstChild, label);
-      put(item.lastChild, value);
+    list(at("lane-figures"), facts, () => make("div", {}, make("dt"), make("dd")), ({ children: [name, figure] }, [label, value]) => {
+      put(name, label);
+      put(figure, value);
     });
   }
 
@@ -113,7 +124,7 @@ export class LaneView {
     const level = this.#lane.level;
     if (level === null) return;
     const share = Math.max(0, 1 - Math.max(FLOOR_DB, level) / FLOOR_DB);
-    at("level").style.setProperty("--share", share);
+    at("level").style.setProperty("--share", String(share));
     const text = level <= FLOOR_DB ? "silent" : `${number(level, 0)} dB`;
     put(at("level-text"), text);
     if (performance.now() - this.#levelToldAt < LEVEL_TOLD_MS) return;
@@ -136,19 +147,20 @@ export class LaneView {
     box.replaceChildren(make("span", { class: "stable" }, stable), make("span", { class: "unstable" }, open.text.slice(stable.length)));
   }
 
+  /** @param {import("./monitor-figures.js").ToldEvent} event */
   #log(event) {
     const said = sentence(event);
     if (!said) return;
     const log = at("lane-log");
-    const box = log.parentElement;
+    const box = at("lane-log-box");
     const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-    log.append(make("li", { "data-kind": event.type }, make("time", {}, clock(event.at_ms ?? event.end_ms ?? event.clock_ms)), make("span", {}, said)));
-    while (log.children.length > MOST_TOLD) log.firstElementChild.remove();
+    log.append(make("li", { "data-kind": event.type }, make("time", {}, clock(momentOf(event))), make("span", {}, said)));
+    while (log.children.length > MOST_TOLD) log.firstElementChild?.remove();
     if (isAtEnd) box.scrollTop = box.scrollHeight;
   }
 
   #resize() {
-    if (!at("lane").open) return;
+    if (!at("lane", HTMLDialogElement).open) return;
     this.#timeline.resize(readColours());
     this.#draw();
   }
@@ -158,13 +170,20 @@ export class LaneView {
     this.#isDue = true;
     requestAnimationFrame(() => {
       this.#isDue = false;
-      if (at("lane").open) this.#timeline.draw(this.#lane);
+      if (at("lane", HTMLDialogElement).open) this.#timeline.draw(this.#lane);
     });
   }
 }
 
-// An event as people say it; nothing for those that are drawn anyway.
+/** When it was, by the session's clock. @param {import("./monitor-figures.js").ToldEvent} event */
+function momentOf(event) {
+  if ("at_ms" in event) return event.at_ms;
+  return "end_ms" in event ? event.end_ms : event.clock_ms;
+}
+
+/** An event as people say it; nothing for those that are drawn anyway. @param {import("./monitor-figures.js").ToldEvent} event */
 function sentence(event) {
+  /** @param {number} value */
   const percent = (value) => `${number(value * 100, 0)} %`;
   switch (event.type) {
     case "speechStart": return "speech begins";

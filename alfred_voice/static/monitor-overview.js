@@ -8,8 +8,10 @@ const PARTS = {
 };
 const MOST_LOGGED = 50;
 
+/** @type {import("./monitor-figures.js").Rung[]} */
 let rungs = [];
 
+/** @param {import("./monitor-figures.js").Rung[]} told */
 export function introduce(told) {
   rungs = told;
   at("ladder").replaceChildren(...[...rungs].reverse().map((rung) => make("li", { "data-rung": rung.rung },
@@ -17,7 +19,7 @@ export function introduce(told) {
     make("span", { class: "rung-text" }, make("b", {}, rung.rung ? rung.name : "all is done"), make("span", { class: "rung-measures" }, measures(rung))))));
 }
 
-// What a rung gives up, in words; the daemon tells the figures.
+/** What a rung gives up, in words; the daemon tells the figures. @param {import("./monitor-figures.js").Rung} rung */
 function measures({ measures: m }) {
   const said = [];
   if (m.partial_factor === 0) said.push("no partials");
@@ -30,17 +32,19 @@ function measures({ measures: m }) {
   return said.join(", ") || "as configured";
 }
 
+/** @param {import("./monitor-figures.js").Now} now */
 export function drawNow(now) {
   drawHealth(now);
   drawLoad(now);
   drawLadder(now);
-  list(at("alerts"), now.alerts, () => make("li", {}, make("b"), make("span")), (item, alert) => {
-    put(item.firstChild, `${words(alert.code)} `);
-    put(item.lastChild, `${alert.message} · for ${duration(alert.for_s)}`);
+  list(at("alerts"), now.alerts, () => make("li", {}, make("b"), make("span")), ({ children: [code, message] }, alert) => {
+    put(code, `${words(alert.code)} `);
+    put(message, `${alert.message} · for ${duration(alert.for_s)}`);
   });
   at("no-alerts").hidden = now.alerts.length > 0;
 }
 
+/** @param {import("./monitor-figures.js").Now} now */
 function drawHealth(now) {
   const health = now.ready ? now.pipelineState.health : now.pipelineState.health === "failed" ? "failed" : "not ready";
   put(at("health"), health);
@@ -55,6 +59,7 @@ function drawHealth(now) {
   if (document.title !== title) document.title = title;
 }
 
+/** @param {import("./monitor-figures.js").Now} now @param {string} health */
 function reason(now, health) {
   if (health === "failed") return "An engine is gone. Its lane below says which; the daemon tries to make it anew.";
   if (health === "not ready") return Object.values(now.checks).join(", ");
@@ -65,6 +70,7 @@ function reason(now, health) {
   return "It keeps up, and does all that is configured.";
 }
 
+/** @param {import("./monitor-figures.js").Now} now */
 function drawLoad(now) {
   const parts = Object.entries(PARTS).map(([name, label]) => ({ name, label, value: now.load[name] ?? 0 }));
   const worst = parts.reduce((a, b) => (b.value > a.value ? b : a));
@@ -72,15 +78,15 @@ function drawLoad(now) {
   put(at("load-worst"), worst.value >= 0.01 ? `most of it: ${worst.label}` : "nothing weighs on it");
   put(at("load-limits"), `degrades from ${number(now.limits.threshold * 100, 0)} %, recovers below ${number(now.limits.recovery * 100, 0)} %`);
   const scale = at("load-scale");
-  scale.style.setProperty("--share", Math.min(1, now.pipelineState.processingLoad / 100));
-  scale.style.setProperty("--threshold", now.limits.threshold);
-  scale.style.setProperty("--recovery", now.limits.recovery);
+  scale.style.setProperty("--share", String(Math.min(1, now.pipelineState.processingLoad / 100)));
+  scale.style.setProperty("--threshold", String(now.limits.threshold));
+  scale.style.setProperty("--recovery", String(now.limits.recovery));
   set(scale, "data-level", worst.value >= now.limits.threshold ? "bad" : worst.value >= now.limits.recovery ? "warn" : "good");
   list(at("parts"), parts, makePart, (item, part) => {
-    const [label, bar, value] = item.children;
+    const [label, , value] = item.children;
     put(label, part.label);
     put(value, `${number(part.value * 100, 0)} %`);
-    bar.firstChild.style.setProperty("--share", Math.min(1, part.value));
+    item.style.setProperty("--share", String(Math.min(1, part.value)));
     set(item, "data-level", part.value >= now.limits.threshold ? "bad" : part.value >= now.limits.recovery ? "warn" : "good");
     item.classList.toggle("worst", part === worst && part.value >= 0.01);
   });
@@ -91,10 +97,11 @@ function makePart() {
     make("span", { class: "part-value" }));
 }
 
+/** @param {import("./monitor-figures.js").Now} now */
 function drawLadder(now) {
   const current = now.pipelineState.degradationRung;
   for (const item of at("ladder").children) {
-    const rung = Number(item.dataset.rung);
+    const rung = Number(item.getAttribute("data-rung"));
     if (rung === current) set(item, "aria-current", "step");
     else item.removeAttribute("aria-current");
     item.classList.toggle("passed", rung < current);
@@ -102,25 +109,28 @@ function drawLadder(now) {
   put(at("rung-note"), current ? `rung ${current} of ${rungs.length - 1}` : "nothing is given up");
 }
 
+/** @param {import("./monitor-history.js").History} history */
 export function drawLog(history) {
   const newest = history.marks.slice(-MOST_LOGGED).reverse();
   list(at("log"), newest, () => make("li", {}, make("time"), make("span")), (item, mark) => {
-    put(item.firstChild, timeOfDay(mark.at));
-    put(item.lastChild, mark.text);
+    const [time, text] = item.children;
+    put(time, timeOfDay(mark.at));
+    put(text, mark.text);
     set(item, "data-kind", mark.kind);
   });
   at("no-log").hidden = newest.length > 0;
-  at("log").parentElement.hidden = newest.length === 0;
+  at("log-box").hidden = newest.length === 0;
 }
 
+/** @param {import("./monitor-figures.js").Now} now */
 export function drawLanes(now) {
   const lanes = Object.entries(now.lanes);
   list(at("lanes"), lanes, () => make("tr", {}, make("th", { scope: "row" }), make("td", {}, make("span", { class: "state" })),
     ...Array.from({ length: 6 }, () => make("td", { class: "number" }))), (row, [name, lane]) => {
     const [title, state, factor, batch, queue, wait, jobs, faults] = row.children;
     put(title, name);
-    put(state.firstChild, lane.state);
-    set(state.firstChild, "data-state", lane.state);
+    put(state.children[0], lane.state);
+    set(state.children[0], "data-state", lane.state);
     put(factor, number(lane.real_time_factor, 2));
     put(batch, lane.batch_size.count ? `${number(lane.batch_size.p50, 0)} · ${number(lane.batch_size.max, 0)}` : "–");
     put(queue, `${lane.queued} · ${number(lane.queue_age_ms, 0)} ms`);

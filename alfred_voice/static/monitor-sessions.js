@@ -3,6 +3,13 @@
 import { endButton } from "./monitor-deeds.js";
 import { at, clock, duration, make, milliseconds, number, put, set } from "./monitor-dom.js";
 
+/**
+ * @typedef {import("./monitor-figures.js").SessionRow} SessionRow
+ * @typedef {{name: string, title: string, hint?: string, order(session: SessionRow): string | number, isText?: boolean, isNumber?: boolean}} Column
+ * @typedef {{row: HTMLElement, cells: Record<string, HTMLElement>, opener: HTMLElement}} Made
+ */
+
+/** @param {"final" | "turn"} kind @returns {(session: SessionRow) => number} */
 const latency = (kind) => (session) => {
   const found = session.latency_ms?.[kind];
   return found?.count ? found.p95 : -1;
@@ -11,6 +18,7 @@ const LONG_MS = 10_000;
 const STATES = ["speaking", "stopping", "listening", "detached", "ended"];
 
 // What a column shows, by what it sorts, and where it begins: with the largest, unless it is words.
+/** @type {Column[]} */
 const COLUMNS = [
   { name: "session", title: "Session", order: (session) => session.session_id, isText: true },
   { name: "state", title: "State", order: (session) => STATES.indexOf(session.state), isText: true },
@@ -26,12 +34,15 @@ const COLUMNS = [
 ];
 
 export class Sessions {
+  /** @type {Map<string, Made>} */
   #rows = new Map();
+  /** @type {import("./monitor-figures.js").Table} */
   #told = { total: 0, sessions: [] };
-  #sort = null; // null: the newest first, as they are told
+  /** @type {{column: Column, way: number} | null} null: the newest first, as they are told */
+  #sort = null;
   #open;
 
-  // open(id): shows one session's lane.
+  /** @param {(id: string) => void} open shows one session's lane */
   constructor(open) {
     this.#open = open;
     at("sessions-head").append(...COLUMNS.map((column) => this.#makeHead(column)),
@@ -39,19 +50,23 @@ export class Sessions {
     at("filter").addEventListener("input", () => this.#draw());
   }
 
+  /** @param {import("./monitor-figures.js").Table} told */
   show(told) {
     this.#told = told;
     this.#draw();
   }
 
+  /** @param {string} id */
   find(id) {
     return this.#told.sessions.find((session) => session.session_id === id);
   }
 
+  /** @param {string} id */
   focus(id) {
     (this.#rows.get(id)?.opener ?? at("sessions-title")).focus();
   }
 
+  /** @param {Column} column */
   #makeHead(column) {
     const button = make("button", { type: "button", class: "sort", title: column.hint ?? null }, column.title);
     const head = make("th", { scope: "col", "data-column": column.name, "aria-sort": "none", class: column.isNumber ? "number" : null }, button);
@@ -59,21 +74,22 @@ export class Sessions {
     return head;
   }
 
-  // Down, up, and back to the newest first.
+  /** Down, up, and back to the newest first. @param {Column} column */
   #sortBy(column) {
     const first = column.isText ? 1 : -1;
     if (this.#sort?.column !== column) this.#sort = { column, way: first };
     else this.#sort = this.#sort.way === first ? { column, way: -first } : null;
     for (const head of at("sessions-head").children) {
-      if (!head.dataset.column) continue;
-      const isIt = head.dataset.column === this.#sort?.column.name;
-      head.setAttribute("aria-sort", isIt ? (this.#sort.way > 0 ? "ascending" : "descending") : "none");
+      const name = head.getAttribute("data-column");
+      if (!name) continue;
+      const way = name === this.#sort?.column.name ? this.#sort.way : 0;
+      head.setAttribute("aria-sort", way ? (way > 0 ? "ascending" : "descending") : "none");
     }
     this.#draw();
   }
 
   #listed() {
-    const wanted = at("filter").value.trim().toLowerCase();
+    const wanted = at("filter", HTMLInputElement).value.trim().toLowerCase();
     const found = this.#told.sessions.filter((session) => !wanted
       || session.session_id.toLowerCase().includes(wanted) || (session.last_text ?? "").toLowerCase().includes(wanted));
     if (!this.#sort) return found;
@@ -102,7 +118,7 @@ export class Sessions {
         made = this.#makeRow(session);
         this.#rows.set(session.session_id, made);
       }
-      if (made.row === place) place = place.nextElementSibling;
+      if (made.row === place) place = made.row.nextElementSibling;
       else body.insertBefore(made.row, place);
       drawRow(made.cells, session);
     }
@@ -112,11 +128,13 @@ export class Sessions {
     at("no-sessions").hidden = sessions.length > 0;
   }
 
+  /** @param {SessionRow} session */
   #makeRow(session) {
     const id = session.session_id;
     const opener = make("button", { type: "button", class: "open", "aria-haspopup": "dialog", "aria-label": `Watch session ${id}`, title: id }, id);
     opener.addEventListener("click", () => this.#open(id));
     const state = make("span", { class: "state" });
+    /** @type {Record<string, HTMLElement>} */
     const cells = { state };
     const row = make("tr", {}, make("th", { scope: "row", class: "name" }, opener), make("td", {}, state));
     for (const { name, isNumber } of COLUMNS.slice(2)) {
@@ -128,6 +146,7 @@ export class Sessions {
   }
 }
 
+/** @param {number} total @param {SessionRow[]} sessions @param {SessionRow[]} listed */
 function noteOf(total, sessions, listed) {
   const speaking = sessions.filter((session) => session.state === "speaking").length;
   const said = total ? [`${speaking} speaking`] : [];
@@ -136,6 +155,7 @@ function noteOf(total, sessions, listed) {
   return said.join(" · ");
 }
 
+/** @param {Record<string, HTMLElement>} cells @param {SessionRow} session */
 function drawRow(cells, session) {
   put(cells.state, session.state);
   set(cells.state, "data-state", session.state);
@@ -152,6 +172,7 @@ function drawRow(cells, session) {
   if (cells.words.title !== session.last_text) cells.words.title = session.last_text;
 }
 
+/** @param {import("./monitor-figures.js").Summary} summary */
 export function percentiles(summary) {
   if (!summary.count) return "–";
   const isLong = summary.p95 >= LONG_MS;

@@ -3,6 +3,13 @@
 import { ask, notify, Refused } from "./monitor-deeds.js";
 import { at, make, put } from "./monitor-dom.js";
 
+/**
+ * @typedef {string | number | boolean} Value
+ * @typedef {{value: Value, applies_to: string}} Setting as the daemon tells it
+ * @typedef {{input: HTMLInputElement | HTMLSelectElement, problem: HTMLElement, value: Value}} Field
+ */
+
+/** @type {[string, [string, string][]][]} */
 const GROUPS = [
   ["Speech", [["vad.threshold", "Speech from probability"], ["vad.min_silence_ms", "Silence that ends speech, ms"], ["stt.partial_interval_ms", "Between partials, ms"]]],
   ["Turns", [["turn.threshold", "Complete from probability"], ["turn.silence_ms", "Asked after silence of, ms"], ["turn.max_silence_ms", "Over after silence of, ms"], ["interruption.enabled", "Users may interrupt"]]],
@@ -10,20 +17,24 @@ const GROUPS = [
   ["Limits", [["sessions.max_concurrent", "Sessions at most"], ["sessions.idle_timeout_s", "Idle sessions end after, s"], ["memory.limit_mb", "Memory limit, MB"], ["memory.gc_trigger_mb", "Memory is freed from, MB"], ["pipeline.batch_deadline_ms", "A window waits at most, ms"]]],
   ["Alerts", [["alerts.load_percent", "Load, %"], ["alerts.frame_time_ms", "Frame time, ms"], ["alerts.queued_frames", "Frames waiting"], ["alerts.memory_mb", "Memory, MB"], ["log.level", "Level of the log"]]],
 ];
+/** @type {Record<string, string[]>} */
 const CHOICES = { "log.level": ["debug", "info", "warning", "error"] };
+/** @type {Record<string, string>} */
 const REACHES = { now: "at once", "new sessions": "new sessions", model: "with the model" };
 
+/** @type {Map<string, Field>} */
 const fields = new Map();
 
 // Draws the panel; without live settings the daemon has none to show.
 export async function openSettings() {
   const form = at("settings");
+  /** @type {{keys: Record<string, Setting>}} */
   let told;
   try {
     told = await ask("GET", "/config");
   } catch (error) {
     const isAbsent = error instanceof Refused && error.status === 404;
-    put(at("settings-note"), isAbsent ? "This daemon's settings cannot change while it runs." : `They cannot be read: ${error.message}`);
+    put(at("settings-note"), isAbsent ? "This daemon's settings cannot change while it runs." : `They cannot be read: ${wordsOf(error)}`);
     return;
   }
   form.replaceChildren();
@@ -37,11 +48,13 @@ export async function openSettings() {
       make("button", { type: "reset", id: "settings-reset", disabled: true }, "As they are")));
 }
 
+/** @param {string} key @param {string} label @param {Setting} setting */
 function makeField(key, label, { value, applies_to: reach }) {
   const id = `set-${key}`;
   const problem = make("span", { class: "field-error", id: `${id}-error` });
   const hint = make("span", { class: "hint", id: `${id}-hint` }, REACHES[reach] ?? reach);
   const attributes = { id, name: key, "aria-describedby": `${id}-hint ${id}-error` };
+  /** @type {HTMLInputElement | HTMLSelectElement} */
   let input;
   if (typeof value === "boolean") input = make("input", { ...attributes, type: "checkbox" });
   else if (typeof value === "number") input = make("input", { ...attributes, type: "text", inputmode: "decimal", autocomplete: "off" });
@@ -49,19 +62,24 @@ function makeField(key, label, { value, applies_to: reach }) {
     const choices = new Set([...(CHOICES[key] ?? []), value]);
     input = make("select", attributes, ...[...choices].map((choice) => make("option", { value: choice }, choice)));
   }
-  fields.set(key, { input, problem, value });
-  fill(fields.get(key));
+  const field = { input, problem, value };
+  fields.set(key, field);
+  fill(field);
   return make("div", { class: "setting" }, make("label", { for: id }, label), input, hint, problem);
 }
 
+/** @param {Field} field */
 function fill({ input, value }) {
-  if (typeof value === "boolean") input.checked = value;
+  if (typeof value === "boolean" && input instanceof HTMLInputElement) input.checked = value;
   else input.value = String(value);
 }
 
-// What stands in the field, of the type that the setting has; words where it is no number, which the daemon refuses.
+/**
+ * What stands in the field, of the type that the setting has; words where it is no number, which the daemon refuses.
+ * @param {Field} field
+ */
 function wanted({ input, value }) {
-  if (typeof value === "boolean") return input.checked;
+  if (typeof value === "boolean" && input instanceof HTMLInputElement) return input.checked;
   if (typeof value !== "number") return input.value;
   const text = input.value.trim().replace(",", ".");
   return text !== "" && Number.isFinite(Number(text)) ? Number(text) : input.value;
@@ -73,14 +91,18 @@ function changes() {
 
 function drawChanged() {
   const changed = changes();
-  for (const [key, { input }] of fields) input.closest(".setting").classList.toggle("changed", key in changed);
+  for (const [key, { input }] of fields) input.closest(".setting")?.classList.toggle("changed", key in changed);
   const isNone = Object.keys(changed).length === 0;
-  for (const name of ["settings-apply", "settings-reset"]) if (at(name)) at(name).disabled = isNone;
+  if (!fields.size) return; // none could be read, and so there are no buttons
+  for (const name of ["settings-apply", "settings-reset"]) at(name, HTMLButtonElement).disabled = isNone;
 }
 
+/** @param {string} text */
 function showProblems(text) {
   const lines = text.split("\n").map((line) => line.replace(/^- /, ""));
+  /** @type {HTMLElement | null} */
   let first = null;
+  /** @type {string[]} */
   const rest = [];
   for (const { input, problem } of fields.values()) {
     put(problem, "");
@@ -97,15 +119,21 @@ function showProblems(text) {
     field.input.setAttribute("aria-invalid", "true");
     first ??= field.input;
   }
-  if (at("settings-error")) put(at("settings-error"), rest.join(" "));
+  if (fields.size) put(at("settings-error"), rest.join(" "));
   first?.focus();
+}
+
+/** @param {unknown} error */
+function wordsOf(error) {
+  return error instanceof Error ? error.message : String(error);
 }
 
 async function apply() {
   const asked = changes();
   if (!Object.keys(asked).length) return;
-  at("settings-apply").disabled = true;
+  at("settings-apply", HTMLButtonElement).disabled = true;
   try {
+    /** @type {{changes: Record<string, {from: Value, to: Value, applies_to: string}>}} */
     const answer = await ask("PATCH", "/config", asked);
     for (const [key, { to }] of Object.entries(answer.changes)) {
       const field = fields.get(key);
@@ -118,8 +146,8 @@ async function apply() {
     const told = Object.entries(answer.changes).map(([key, { from, to, applies_to: reach }]) => `${key} ${from} → ${to} (${REACHES[reach] ?? reach})`);
     notify(told.length ? `Changed: ${told.join(", ")}.` : "Nothing has changed.");
   } catch (error) {
-    showProblems(error.message);
-    if (!(error instanceof Refused)) notify(`That did not reach the daemon: ${error.message}`, "bad");
+    showProblems(wordsOf(error));
+    if (!(error instanceof Refused)) notify(`That did not reach the daemon: ${wordsOf(error)}`, "bad");
   }
   drawChanged();
 }

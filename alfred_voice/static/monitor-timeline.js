@@ -1,6 +1,18 @@
 // The last half minute of one session on one time line: level, probability, speech, text, turns, the daemon's own speech.
 
+import { penOf } from "./monitor-chart.js";
 import { clock, number } from "./monitor-dom.js";
+
+/**
+ * @typedef {import("./monitor-chart.js").Colours} Colours
+ * @typedef {import("./monitor-figures.js").ToldEvent} ToldEvent
+ * @typedef {import("./alfred-voice-events.js").DaemonEvents} DaemonEvents
+ * @typedef {{y: number, height: number}} Place
+ * @typedef {{from: number, to: number | null}} Span speech; without an end as long as it lasts
+ * @typedef {{utterance: number, from: number, to: number, text: string, stable: string, isFinal: boolean}} Text
+ * @typedef {{at: number, probability: number, isComplete: boolean, reason: string}} Turn
+ * @typedef {{id: number, from: number, to: number | null, text: string, isCut: boolean}} Speech the daemon's own
+ */
 
 const SPAN_MS = 30_000;
 const NARROW_SPAN_MS = 12_000;
@@ -25,13 +37,20 @@ export const HEIGHT = ROWS.reduce((sum, row) => sum + row.height + GAP, AXIS);
 // What has happened in the session, by its own clock; events come in order.
 export class Lane {
   clockMs = 0;
-  windows = []; // [ms, dBFS, probability]
-  spans = []; // speech: { from, to }
-  texts = []; // { utterance, from, to, text, stable, isFinal }
-  turns = []; // { at, probability, isComplete, reason }
-  speeches = []; // { id, from, to, text, isCut }
-  interruptions = []; // { at }
+  /** @type {[number, number, number][]} ms, dBFS, probability */
+  windows = [];
+  /** @type {Span[]} */
+  spans = [];
+  /** @type {Text[]} */
+  texts = [];
+  /** @type {Turn[]} */
+  turns = [];
+  /** @type {Speech[]} */
+  speeches = [];
+  /** @type {{at: number}[]} */
+  interruptions = [];
 
+  /** @param {import("./monitor-figures.js").Glimpse} glimpse */
   add({ clock_ms, windows, events }) {
     this.clockMs = clock_ms;
     this.windows.push(...windows);
@@ -39,6 +58,7 @@ export class Lane {
     this.#forget();
   }
 
+  /** @param {ToldEvent} event */
   #receive(event) {
     switch (event.type) {
       case "speechStart":
@@ -75,22 +95,23 @@ export class Lane {
     }
   }
 
+  /** @param {DaemonEvents["partialTranscription"] | DaemonEvents["finalTranscription"]} event */
   #receiveText(event) {
     const isFinal = event.type === "finalTranscription";
-    let known = this.texts.find((text) => text.utterance === event.utterance);
-    if (!known) this.texts.push((known = { utterance: event.utterance }));
-    Object.assign(known, { from: event.start_ms, to: event.end_ms, text: event.text, stable: event.stable_text ?? event.text, isFinal });
+    const stable = event.type === "partialTranscription" ? event.stable_text : event.text;
+    const text = { utterance: event.utterance, from: event.start_ms, to: event.end_ms, text: event.text, stable, isFinal };
+    const place = this.texts.findIndex((known) => known.utterance === event.utterance);
+    this.texts.splice(place < 0 ? this.texts.length : place, 1, text);
   }
 
   #forget() {
     const before = this.clockMs - KEPT_MS;
-    while (this.windows.length && this.windows[0][0] < before) this.windows.shift();
-    for (const kept of [this.spans, this.texts, this.speeches]) {
-      while (kept.length && kept[0].to !== null && kept[0].to < before) kept.shift();
-    }
-    for (const kept of [this.turns, this.interruptions]) {
-      while (kept.length && kept[0].at < before) kept.shift();
-    }
+    forget(this.windows, ([ms]) => ms < before);
+    forget(this.spans, ({ to }) => to !== null && to < before);
+    forget(this.texts, ({ to }) => to < before);
+    forget(this.speeches, ({ to }) => to !== null && to < before);
+    forget(this.turns, ({ at }) => at < before);
+    forget(this.interruptions, ({ at }) => at < before);
   }
 
   get level() {
@@ -104,23 +125,38 @@ export class Lane {
   }
 }
 
+/**
+ * Those at the beginning that are over; in place.
+ * @template T
+ * @param {T[]} kept in order
+ * @param {(one: T) => boolean} isOver
+ */
+function forget(kept, isOver) {
+  const first = kept.findIndex((one) => !isOver(one));
+  kept.splice(0, first < 0 ? kept.length : first);
+}
+
 export class Timeline {
   #canvas;
   #pen;
   #width = 0;
   #spanMs = SPAN_MS;
-  #colours = {};
+  /** @type {Colours | null} */
+  #colours = null;
+  /** @type {import("./monitor-figures.js").Thresholds} */
   thresholds = { vad: 0.5 };
 
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.#canvas = canvas;
-    this.#pen = canvas.getContext("2d");
+    this.#pen = penOf(canvas);
   }
 
+  /** @param {Colours} colours */
   resize(colours) {
     this.#colours = colours;
     const ratio = Math.min(3, window.devicePixelRatio || 1);
-    this.#width = this.#canvas.parentElement.clientWidth;
+    this.#width = this.#canvas.parentElement?.clientWidth ?? 0;
     this.#spanMs = this.#width < NARROW ? NARROW_SPAN_MS : SPAN_MS;
     this.#canvas.width = Math.round(this.#width * ratio);
     this.#canvas.height = Math.round(HEIGHT * ratio);
@@ -128,50 +164,60 @@ export class Timeline {
     this.#pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
 
+  /** @param {number} ms @param {number} end */
   #x(ms, end) {
     return LABELS + (1 - (end - ms) / this.#spanMs) * (this.#width - LABELS);
   }
 
+  /** @param {Lane} lane */
   draw(lane) {
     const pen = this.#pen;
+    const colours = this.#colours;
+    if (colours === null) return;
     const end = Math.max(this.#spanMs, lane.clockMs);
     pen.clearRect(0, 0, this.#width, HEIGHT);
     let y = 0;
+    /** @type {Record<string, Place>} */
     const places = {};
-    pen.font = `12px ${this.#colours.font}`;
+    pen.font = `12px ${colours.font}`;
     pen.textBaseline = "middle";
     for (const row of ROWS) {
       places[row.name] = { y, height: row.height };
-      pen.fillStyle = this.#colours.grid;
+      pen.fillStyle = colours.grid;
       pen.globalAlpha = 0.45;
       pen.fillRect(LABELS, y, this.#width - LABELS, row.height);
       pen.globalAlpha = 1;
-      pen.fillStyle = this.#colours.muted;
+      pen.fillStyle = colours.muted;
       pen.textAlign = "left";
       pen.fillText(row.label, 0, y + row.height / 2);
       y += row.height + GAP;
     }
-    this.#drawAxis(end, y);
+    this.#drawAxis(end, y, colours);
     pen.save();
     pen.beginPath();
     pen.rect(LABELS, 0, this.#width - LABELS, y);
     pen.clip();
-    this.#drawLevel(lane, end, places.level);
-    this.#drawProbability(lane, end, places.probability);
-    for (const { from, to } of lane.spans) this.#block(from, to ?? lane.clockMs, end, places.speech, this.#colours.good, "", to === null);
-    lane.texts.forEach((text, index) => this.#drawText(text, lane.texts[index + 1]?.from ?? end, end, places.text));
-    for (const turn of lane.turns) this.#drawTurn(turn, end, places.turns);
-    for (const speech of lane.speeches) {
-      this.#block(speech.from, speech.to ?? lane.clockMs, end, places.daemon, speech.isCut ? this.#colours.warn : this.#colours.accent, speech.text, speech.to === null);
+    this.#drawLevel(lane, end, places.level, colours);
+    this.#drawProbability(lane, end, places.probability, colours);
+    for (const { from, to } of lane.spans) {
+      const speech = { from, to: to ?? lane.clockMs, colour: colours.good, ink: colours.surface, text: "", isOpen: to === null };
+      this.#block(speech, end, places.speech);
     }
-    for (const { at } of lane.interruptions) this.#drawInterruption(at, end, places.daemon);
+    lane.texts.forEach((text, index) => this.#drawText(text, lane.texts[index + 1]?.from ?? end, end, places.text, colours));
+    for (const turn of lane.turns) this.#drawTurn(turn, end, places.turns, colours);
+    for (const { from, to, isCut, text } of lane.speeches) {
+      const colour = isCut ? colours.warn : colours.accent;
+      this.#block({ from, to: to ?? lane.clockMs, colour, ink: colours.surface, text, isOpen: to === null }, end, places.daemon);
+    }
+    for (const { at } of lane.interruptions) this.#drawInterruption(at, end, places.daemon, colours);
     pen.restore();
   }
 
-  #drawAxis(end, y) {
+  /** @param {number} end @param {number} y @param {Colours} colours */
+  #drawAxis(end, y, colours) {
     const pen = this.#pen;
-    pen.fillStyle = this.#colours.muted;
-    pen.strokeStyle = this.#colours.grid;
+    pen.fillStyle = colours.muted;
+    pen.strokeStyle = colours.grid;
     pen.textAlign = "center";
     const every = 5_000;
     for (let ms = Math.ceil((end - this.#spanMs) / every) * every; ms <= end; ms += every) {
@@ -185,20 +231,22 @@ export class Timeline {
     }
   }
 
-  #drawLevel(lane, end, { y, height }) {
+  /** @param {Lane} lane @param {number} end @param {Place} place @param {Colours} colours */
+  #drawLevel(lane, end, { y, height }, colours) {
     const pen = this.#pen;
     const wide = Math.max(1, ((this.#width - LABELS) * WINDOW_MS) / this.#spanMs - 0.4);
     for (const [ms, level, probability] of lane.windows) {
       const tall = Math.max(0.02, 1 - Math.max(FLOOR_DB, level) / FLOOR_DB) * height;
-      pen.fillStyle = probability >= this.thresholds.vad ? this.#colours.good : this.#colours.muted;
+      pen.fillStyle = probability >= this.thresholds.vad ? colours.good : colours.muted;
       pen.fillRect(this.#x(ms, end), y + (height - tall) / 2, wide, tall);
     }
   }
 
-  #drawProbability(lane, end, { y, height }) {
+  /** @param {Lane} lane @param {number} end @param {Place} place @param {Colours} colours */
+  #drawProbability(lane, end, { y, height }, colours) {
     const pen = this.#pen;
     const line = Math.round(y + (1 - this.thresholds.vad) * height) + 0.5;
-    pen.strokeStyle = this.#colours.warn;
+    pen.strokeStyle = colours.warn;
     pen.setLineDash([4, 4]);
     pen.beginPath();
     pen.moveTo(LABELS, line);
@@ -206,21 +254,26 @@ export class Timeline {
     pen.stroke();
     pen.setLineDash([]);
     pen.beginPath();
-    let last = null;
+    let last = -Infinity;
     for (const [ms, , probability] of lane.windows) {
       const x = this.#x(ms + WINDOW_MS, end);
       const tall = y + (1 - probability) * (height - 2) + 1;
-      if (last === null || ms - last > 2 * WINDOW_MS) pen.moveTo(x, tall);
+      if (ms - last > 2 * WINDOW_MS) pen.moveTo(x, tall);
       else pen.lineTo(x, tall);
       last = ms;
     }
-    pen.strokeStyle = this.#colours.accent;
+    pen.strokeStyle = colours.accent;
     pen.lineWidth = 1.5;
     pen.stroke();
     pen.lineWidth = 1;
   }
 
-  #block(from, to, end, { y, height }, colour, text, isOpen) {
+  /**
+   * @param {{from: number, to: number, colour: string, ink: string, text: string, isOpen: boolean}} block
+   * @param {number} end
+   * @param {Place} place
+   */
+  #block({ from, to, colour, ink, text, isOpen }, end, { y, height }) {
     const pen = this.#pen;
     const x = this.#x(from, end);
     const wide = Math.max(3, this.#x(to, end) - x);
@@ -230,23 +283,37 @@ export class Timeline {
     pen.roundRect(x, y + 3, wide, height - 6, 4);
     pen.fill();
     pen.globalAlpha = 1;
-    if (text) this.#write(text, x + 6, y + height / 2, wide - 12, this.#colours.surface);
+    if (text) this.#write(text, x + 6, y + height / 2, wide - 12, ink);
   }
 
-  // A bar as long as it took to say, and the words below it, which may go on until the next ones begin.
-  #drawText({ from, to, text, stable, isFinal }, until, end, { y, height }) {
+  /**
+   * A bar as long as it took to say, and the words below it, which may go on until the next ones begin.
+   * @param {Text} text
+   * @param {number} until
+   * @param {number} end
+   * @param {Place} place
+   * @param {Colours} colours
+   */
+  #drawText({ from, to, text, stable, isFinal }, until, end, { y, height }, colours) {
     const pen = this.#pen;
     const x = this.#x(from, end);
-    pen.fillStyle = pen.strokeStyle = isFinal ? this.#colours.accent : this.#colours.muted;
+    pen.fillStyle = pen.strokeStyle = isFinal ? colours.accent : colours.muted;
     pen.beginPath();
     pen.roundRect(x + 0.5, y + 4.5, Math.max(3, this.#x(to, end) - x), BAR, 3);
     if (isFinal) pen.fill();
     else pen.stroke();
     const room = Math.max(this.#x(until, end), this.#x(to, end)) - x - 8;
-    this.#write(text || "no words", x, y + BAR + (height - BAR) / 2 + 3, room, isFinal || stable === text ? this.#colours.ink : this.#colours.muted);
+    this.#write(text || "no words", x, y + BAR + (height - BAR) / 2 + 3, room, isFinal || stable === text ? colours.ink : colours.muted);
   }
 
-  // Words from strangers are only ever drawn; what does not fit is left out.
+  /**
+   * Words from strangers are only ever drawn; what does not fit is left out.
+   * @param {string} text
+   * @param {number} x
+   * @param {number} y
+   * @param {number} room
+   * @param {string} colour
+   */
   #write(text, x, y, room, colour) {
     const pen = this.#pen;
     if (room < 12) return;
@@ -268,11 +335,12 @@ export class Timeline {
     pen.fillText(told, from, y);
   }
 
-  #drawTurn({ at, probability, isComplete, reason }, end, { y, height }) {
+  /** @param {Turn} turn @param {number} end @param {Place} place @param {Colours} colours */
+  #drawTurn({ at, probability, isComplete, reason }, end, { y, height }, colours) {
     const pen = this.#pen;
     const x = this.#x(at, end);
     const middle = y + height / 2;
-    pen.strokeStyle = pen.fillStyle = isComplete ? this.#colours.accent : this.#colours.warn;
+    pen.strokeStyle = pen.fillStyle = isComplete ? colours.accent : colours.warn;
     pen.beginPath();
     pen.moveTo(x, middle - 6);
     pen.lineTo(x + 6, middle);
@@ -282,16 +350,17 @@ export class Timeline {
     if (isComplete) pen.fill();
     else pen.stroke();
     const said = `${number(probability * 100, 0)} %${isComplete && reason !== "model" ? ` ${reason}` : ""}`;
-    pen.fillStyle = this.#colours.ink;
+    pen.fillStyle = colours.ink;
     // Near the right edge there is room on the left only.
     pen.textAlign = x > this.#width - 60 ? "right" : "left";
     pen.fillText(said, x + (pen.textAlign === "right" ? -10 : 10), middle);
   }
 
-  #drawInterruption(at, end, { y, height }) {
+  /** @param {number} at @param {number} end @param {Place} place @param {Colours} colours */
+  #drawInterruption(at, end, { y, height }, colours) {
     const pen = this.#pen;
     const x = this.#x(at, end);
-    pen.strokeStyle = this.#colours.bad;
+    pen.strokeStyle = colours.bad;
     pen.lineWidth = 2;
     pen.beginPath();
     pen.moveTo(x, y);

@@ -19,18 +19,20 @@ const TICK_MS = 500;
 const intervalMs = Number(document.body.dataset.intervalMs);
 const history = new History();
 const charts = new Charts(history);
-const sessions = new Sessions((id) => lane.open(id));
-const lane = new LaneView((id) => sessions.focus(id));
+const sessions = new Sessions((/** @type {string} */ id) => lane.open(id));
+const lane = new LaneView((/** @type {string} */ id) => sessions.focus(id));
 
 let lastAt = -Infinity;
 let lost = "";
 let refusal = "";
+/** @type {import("./monitor-figures.js").Now | null} */
 let newest = null;
 let isDue = false;
 
-function receive(name, told) {
-  lastAt = performance.now();
-  if (name === "hello") {
+/** @type {{[name: string]: (told: never) => void}} what comes, by its name */
+const RECEIVE = {
+  /** @param {import("./monitor-figures.js").Hello} told */
+  hello(told) {
     introduce(told.rungs);
     history.replace(told.history);
     charts.tellLanes();
@@ -38,14 +40,27 @@ function receive(name, told) {
     charts.draw();
     if (lost) openSettings(); // it may be another daemon, with other settings
     lost = "";
-  } else if (name === "now") {
+  },
+  /** @param {import("./monitor-figures.js").Now} told */
+  now(told) {
     newest = told;
     drawSoon();
-  } else if (name === "sessions") sessions.show(told);
-  else if (name === "rows") {
+  },
+  /** @param {import("./monitor-figures.js").Table} told */
+  sessions(told) {
+    sessions.show(told);
+  },
+  /** @param {import("./monitor-figures.js").Rows} told */
+  rows(told) {
     if (history.add(told)) drawLog(history);
     charts.draw();
-  }
+  },
+};
+
+/** @param {string} name @param {never} told */
+function receive(name, told) {
+  lastAt = performance.now();
+  RECEIVE[name]?.(told);
 }
 
 // What came while the page was in the background is drawn once.
@@ -54,6 +69,7 @@ function drawSoon() {
   isDue = true;
   requestAnimationFrame(() => {
     isDue = false;
+    if (newest === null) return;
     drawNow(newest);
     drawLanes(newest);
     charts.tell(newest);
@@ -76,6 +92,7 @@ function drawLink() {
   }
 }
 
+/** @param {import("./monitor-feed.js").LinkState} state @param {import("./monitor-feed.js").LinkDetail} detail */
 function tellLink(state, detail) {
   if (state === "live") return;
   lost = detail.detail ?? "lost";
@@ -89,10 +106,13 @@ function tellLink(state, detail) {
 }
 
 openControls();
-document.getElementById("sign-out")?.addEventListener("click", (event) => during(event.currentTarget, async () => {
-  await signOut();
-  leave("asked");
-}));
+if (document.getElementById("sign-out")) {
+  const button = at("sign-out", HTMLButtonElement);
+  button.addEventListener("click", () => during(button, async () => {
+    await signOut();
+    leave("asked");
+  }));
+}
 listenToSettings();
 openSettings();
 new EventStream("/monitor/feed", { silentMs: SILENT_MS, onEvent: receive, onState: tellLink });

@@ -1,5 +1,6 @@
 // The form at the door: a key goes in, a cookie comes out, and the page that was asked for is loaded again.
 
+import { at } from "./element.js";
 import { leaveReason } from "./sign-out.js";
 
 /** @typedef {{detail?: string, code?: string}} Problem */
@@ -9,11 +10,9 @@ const TRIED_ITEM = "alfred-voice-came-by-link";
 const TRIED_MS = 10_000;
 const SECOND_MS = 1_000;
 
-/** @param {string} id @returns {HTMLElement} */
-const at = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
-const key = /** @type {HTMLInputElement} */ (at("key"));
-const submit = /** @type {HTMLButtonElement} */ (at("submit"));
-const reveal = /** @type {HTMLButtonElement} */ (at("reveal"));
+const key = at("key", HTMLInputElement);
+const submit = at("submit", HTMLButtonElement);
+const reveal = at("reveal", HTMLButtonElement);
 const wantsAdmin = "wantsAdmin" in document.body.dataset;
 
 let waiting = 0;

@@ -60,7 +60,7 @@ export class Captions {
     if (!item) return; // it was cut off, and its end comes after that
     this.#speeches.delete(speechId);
     item.dataset.end = isCut ? "cut" : "whole";
-    item.querySelector(".note").textContent = note;
+    for (const part of item.querySelectorAll(".note")) part.textContent = note;
   }
 
   /** A line between two parts. @param {string} text */
@@ -83,6 +83,7 @@ export class Captions {
     this.#empty.hidden = false;
   }
 
+  /** @param {string} kind @param {string} when @param {string} text @param {string} note */
   #add(kind, when, text, note) {
     const item = document.createElement("li");
     item.className = kind;
@@ -96,16 +97,18 @@ export class Captions {
     return item;
   }
 
+  /** @param {HTMLElement} item */
   #append(item) {
     this.#empty.hidden = true;
     this.#list.append(item);
-    while (this.#list.children.length > MOST_SHOWN) this.#list.firstChild.remove();
+    while (this.#list.children.length > MOST_SHOWN) this.#list.firstElementChild?.remove();
     this.#scroll();
   }
 
   /** Follow what is new, unless somebody has scrolled up to read. */
   #scroll() {
     const box = this.#list.closest(".scroll");
+    if (!box) return;
     const isNear = box.scrollHeight - box.scrollTop - box.clientHeight < 160;
     if (isNear) box.scrollTop = box.scrollHeight;
   }

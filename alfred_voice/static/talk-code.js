@@ -2,6 +2,7 @@
 
 /** @typedef {{address: string, hasKey: boolean}} Place */
 
+/** @param {Place} place */
 const PYTHON = ({ address, hasKey }) => `# pip install aiohttp; a mono 16-bit WAV of any rate from 8 to 48 kHz
 import asyncio, json, ${hasKey ? "os, " : ""}wave
 import aiohttp
@@ -24,6 +25,7 @@ async def main():
 asyncio.run(main())
 `;
 
+/** @param {Place} place */
 const JAVASCRIPT = ({ address, hasKey }) => `<button id="talk">Talk</button> <p id="text"></p>
 <script type="module">
   import { AlfredVoice } from "${address}/static/alfred-voice.js";
@@ -36,6 +38,7 @@ const JAVASCRIPT = ({ address, hasKey }) => `<button id="talk">Talk</button> <p 
 </script>
 `;
 
+/** @param {Place} place */
 const CURL = ({ address, hasKey }) => {
   const key = hasKey ? ' -H "Authorization: Bearer $ALFRED_API_KEY"' : "";
   return `# a recording of any format: its text, segment by segment
@@ -49,6 +52,7 @@ curl -s${key} ${address}/pipeline/status
 `;
 };
 
+/** @type {Record<string, (place: Place) => string>} */
 const EXAMPLES = { python: PYTHON, javascript: JAVASCRIPT, curl: CURL };
 
 /**
@@ -65,19 +69,22 @@ export function exampleIn(language, place) {
  * @param {(name: string) => void} choose
  */
 export function makeTabs(list, choose) {
-  const tabs = [...list.querySelectorAll("[role=tab]")];
+  /** @type {HTMLElement[]} */
+  const tabs = [...list.querySelectorAll("[role=tab]")].filter((tab) => tab instanceof HTMLElement);
+  /** @param {HTMLElement} tab */
   const select = (tab) => {
     for (const one of tabs) {
       one.setAttribute("aria-selected", String(one === tab));
       one.tabIndex = one === tab ? 0 : -1;
     }
-    choose(tab.dataset.name);
+    choose(tab.dataset.name ?? "");
   };
+  /** @type {Record<string, number>} */
   const moves = { ArrowRight: 1, ArrowLeft: -1 };
   list.addEventListener("keydown", (event) => {
     const move = moves[event.key];
     if (!move) return;
-    const next = tabs[(tabs.indexOf(document.activeElement) + move + tabs.length) % tabs.length];
+    const next = tabs[(tabs.findIndex((tab) => tab === document.activeElement) + move + tabs.length) % tabs.length];
     next.focus();
     select(next);
     event.preventDefault();

@@ -3,9 +3,12 @@
 import { transcribe } from "./talk-recording.js";
 import { FORMATS, Transcript } from "./transcript.js";
 import { AlfredVoiceError } from "./alfred-voice-errors.js";
+import { at } from "./element.js";
 
-const at = (id) => document.getElementById(id);
 const TALK = "conversation";
+/** @type {[keyof typeof FORMATS, string][]} */
+const DOWNLOADS = [["txt", "take-txt"], ["srt", "take-srt"], ["vtt", "take-vtt"], ["json", "take-json"]];
+const BUTTONS = [...DOWNLOADS.map(([, name]) => name), "copy-text", "clear"];
 
 export class Files {
   #captions;
@@ -18,14 +21,14 @@ export class Files {
 
   /**
    * @param {import("./talk-captions.js").Captions} captions
-   * @param {{key(): string | null, fail(error: Error): void, tell(text: string): void}} hooks
+   * @param {{key(): string | null, fail(error: unknown): void, tell(text: string): void}} hooks
    */
   constructor(captions, hooks) {
     this.#captions = captions;
     this.#hooks = hooks;
     this.#show();
-    for (const button of at("downloads").children) button.addEventListener("click", () => this.#download(button.dataset.format));
-    if (at("file")) this.#takeFiles();
+    for (const [format, name] of DOWNLOADS) at(name, HTMLButtonElement).addEventListener("click", () => this.#download(format));
+    if (document.getElementById("file")) this.#takeFiles(); // not every daemon takes recordings
   }
 
   /** A session has begun. */
@@ -34,7 +37,7 @@ export class Files {
     this.#hasSession = true;
   }
 
-  /** @param {object} final */
+  /** @param {import("./transcript.js").Heard} final */
   addHeard(final) {
     return this.#add(TALK, final);
   }
@@ -52,6 +55,7 @@ export class Files {
     this.#show();
   }
 
+  /** @param {string} name */
   #transcriptOf(name) {
     const known = this.#transcripts.get(name);
     if (known) return known;
@@ -60,6 +64,7 @@ export class Files {
     return transcript;
   }
 
+  /** @param {string} name @param {import("./transcript.js").Heard} entry */
   #add(name, entry) {
     const added = this.#transcriptOf(name).add(entry);
     this.#show(name);
@@ -67,19 +72,21 @@ export class Files {
   }
 
   /** Offer what there is; what has grown last is chosen. */
-  #show(newest = null) {
-    const names = [...this.#transcripts.keys()].filter((name) => this.#transcripts.get(name).entries.length);
-    const select = at("source");
+  #show(newest = "") {
+    const names = [...this.#transcripts.keys()].filter((name) => this.#transcripts.get(name)?.entries.length);
+    const select = at("source", HTMLSelectElement);
     if (names.length !== select.options.length) {
       select.replaceChildren(...names.map((name) => new Option(name, name)));
     }
     if (newest) select.value = newest;
     select.hidden = names.length < 2;
-    for (const button of [...at("downloads").children, at("copy-text"), at("clear")]) button.disabled = names.length === 0;
+    for (const name of BUTTONS) at(name, HTMLButtonElement).disabled = names.length === 0;
   }
 
+  /** @param {keyof typeof FORMATS} format */
   #download(format) {
-    const transcript = this.#transcripts.get(at("source").value);
+    const transcript = this.#transcripts.get(at("source", HTMLSelectElement).value);
+    if (!transcript) return;
     const { type, render } = FORMATS[format];
     const address = URL.createObjectURL(new Blob([render(transcript)], { type: `${type};charset=utf-8` }));
     const link = document.createElement("a");
@@ -90,13 +97,15 @@ export class Files {
   }
 
   #takeFiles() {
-    at("file").addEventListener("change", () => {
-      const [file] = at("file").files;
-      at("file").value = ""; // the same one may be chosen again
+    const field = at("file", HTMLInputElement);
+    field.addEventListener("change", () => {
+      const [file] = field.files ?? [];
+      field.value = ""; // the same one may be chosen again
       if (file) this.#upload(file);
     });
     at("work-cancel").addEventListener("click", () => this.#work?.abort());
     const drop = at("drop");
+    /** @param {boolean} isOver @returns {(event: Event) => void} */
     const show = (isOver) => (event) => {
       event.preventDefault();
       drop.classList.toggle("over", isOver);
@@ -105,11 +114,12 @@ export class Files {
     drop.addEventListener("dragleave", show(false));
     drop.addEventListener("drop", (event) => {
       show(false)(event);
-      const [file] = event.dataTransfer.files;
+      const [file] = event.dataTransfer?.files ?? [];
       if (file) this.#upload(file);
     });
   }
 
+  /** @param {File} file */
   async #upload(file) {
     if (this.#work) return;
     const limit = Number(document.body.dataset.maxRecordingBytes);
@@ -127,7 +137,7 @@ export class Files {
       await transcribe(file, { key: this.#hooks.key(), signal: this.#work.signal }, this.#listener(file.name));
       this.#hooks.tell(`${file.name} has been transcribed.`);
     } catch (error) {
-      if (error.code !== "cancelled") this.#hooks.fail(error);
+      if (!(error instanceof AlfredVoiceError && error.code === "cancelled")) this.#hooks.fail(error);
     } finally {
       this.#work = null;
       at("work").hidden = true;
@@ -135,8 +145,10 @@ export class Files {
     }
   }
 
+  /** @param {string} name @returns {import("./talk-recording.js").Listener} */
   #listener(name) {
-    const progress = at("work-progress");
+    const progress = at("work-progress", HTMLProgressElement);
+    /** @param {number} share */
     const percent = (share) => `${Math.round(100 * share)} %`;
     return {
       sent: (share) => {

@@ -2,13 +2,12 @@
 // Who has signed in to the monitor comes by the cookie and needs none here.
 
 import { AlfredVoiceError, errorOfAnswer } from "./alfred-voice-errors.js";
+import { at } from "./element.js";
 import { signOut } from "./sign-out.js";
 
 const PATH = "/sign-in";
 const ITEM = "alfred-voice-key";
 
-/** @param {string} id @returns {HTMLElement} */
-const at = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 export class TabKey {
   /** @type {string | null} */
@@ -38,7 +37,7 @@ export class TabKey {
   }
 
   get #field() {
-    return /** @type {HTMLInputElement} */ (at("key"));
+    return at("key", HTMLInputElement);
   }
 
   // The key of this tab, as the page is loaded again; it may have been revoked meanwhile.

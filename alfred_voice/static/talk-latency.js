@@ -7,6 +7,7 @@ export class Latency {
   #note;
   /** @type {Map<string, number[]>} ms, the newest last */
   #figures = new Map();
+  /** @type {number | null} */
   #begunAt = null;
 
   /**
@@ -42,13 +43,16 @@ export class Latency {
     if (kept.length > MOST_KEPT) kept.shift();
     this.#figures.set(name, kept);
     const item = this.#list.querySelector(`[data-figure="${name}"]`);
-    item.querySelector("b").textContent = String(Math.round(medianOf(kept)));
-    item.title = `the last: ${Math.round(kept.at(-1))} ms; ${kept.length} in all`;
+    const figure = item?.querySelector("b");
+    if (!item || !figure) throw new TypeError(`there is no place for the figure ${name}`);
+    figure.textContent = String(Math.round(medianOf(kept)));
+    item.setAttribute("title", `the last: ${Math.round(ms)} ms; ${kept.length} in all`);
     const turns = this.#figures.get("final")?.length ?? 0;
     this.#note.textContent = turns ? `The median of ${turns} ${turns === 1 ? "utterance" : "utterances"}.` : "";
   }
 }
 
+/** @param {number[]} values */
 function medianOf(values) {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);

@@ -1,5 +1,8 @@
 // What went wrong, in words for the person before the page: what it is, and what to do.
 
+import { AlfredVoiceError } from "./alfred-voice-errors.js";
+
+/** @type {Record<string, [string, string]>} what is wrong, and what to do; by the error's code */
 const SAYINGS = {
   insecure_context: [
     "This address is not secure, so the browser gives no microphone.",
@@ -27,13 +30,15 @@ const SAYINGS = {
 };
 
 /**
- * @param {import("./alfred-voice-errors.js").AlfredVoiceError | Error} error
+ * @param {unknown} thrown
  * @returns {{what: string, advice: string}}
  */
-export function sayingOf(error) {
+export function sayingOf(thrown) {
+  if (!(thrown instanceof AlfredVoiceError)) return { what: "That did not work.", advice: `The page says: ${thrown}` };
+  const error = thrown;
   const known = SAYINGS[error.code];
   if (known) return { what: known[0], advice: withDetail(known[1], error) };
-  if (error.retryAfterS !== null && error.retryAfterS !== undefined) {
+  if (error.retryAfterS !== null) {
     const seconds = Math.max(1, Math.round(error.retryAfterS));
     return {
       what: "The daemon has no room at the moment.",
@@ -43,7 +48,7 @@ export function sayingOf(error) {
   return { what: "That did not work.", advice: `The daemon says: ${error.message || error}` };
 }
 
-/** The browser's or the proxy's own words help where ours are general. */
+/** The browser's or the proxy's own words help where ours are general. @param {string} advice @param {AlfredVoiceError} error */
 function withDetail(advice, error) {
   return error.code === "unsupported" ? `${advice} (${error.message})` : advice;
 }

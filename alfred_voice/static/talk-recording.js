@@ -2,7 +2,15 @@
 
 import { AlfredVoiceError, errorOfAnswer } from "./alfred-voice-errors.js";
 
-/** @typedef {{sent(share: number): void, heard(share: number): void, segment(segment: object): void, result(result: object): void}} Listener */
+/**
+ * A line of the answer: docs/recordings.md says what it may have.
+ * @typedef {import("./transcript.js").Heard & {type: "segment"}} Segment
+ * @typedef {{type: "result", real_time_factor: number | null}} Result
+ * @typedef {{type: "progress", share_read: number | null}} Progress
+ * @typedef {{type: "error", code: string, detail: string, status: number}} Failure
+ * @typedef {Segment | Result | Progress | Failure} Line
+ * @typedef {{sent(share: number): void, heard(share: number): void, segment(segment: Segment): void, result(result: Result): void}} Listener
+ */
 
 /**
  * Have a recording transcribed.
@@ -45,12 +53,15 @@ class Lines {
   #tell;
   hasEnd = false;
 
+  /** @param {(line: Line) => void} tell */
   constructor(tell) {
     this.#tell = tell;
   }
 
+  /** @param {string} text */
   read(text) {
     for (let end = text.indexOf("\n", this.#read); end >= 0; end = text.indexOf("\n", this.#read)) {
+      /** @type {Line} */
       const line = JSON.parse(text.slice(this.#read, end));
       this.#read = end + 1;
       if (line.type === "result") this.hasEnd = true;
@@ -59,6 +70,7 @@ class Lines {
   }
 }
 
+/** @param {Line} line @param {Listener} listener @param {(error: Error) => void} reject */
 function take(line, listener, reject) {
   if (line.type === "progress") listener.heard(line.share_read ?? 0);
   else if (line.type === "segment") listener.segment(line);

@@ -6,7 +6,11 @@ export const COLUMN_MS = 50;
 const MOST_COLUMNS = 600;
 const FLOOR_DB = -60;
 
-/** @typedef {{level: number, voice: number, isSpeech: boolean, mark: string | null}} Column */
+/**
+ * @typedef {"turn" | "pause" | "cut"} Mark
+ * @typedef {{level: number, voice: number, isSpeech: boolean, mark: Mark | null}} Column
+ * @typedef {Record<"quiet" | "speech" | "voice" | Mark, string>} Colours
+ */
 
 export class Timeline {
   /** @type {Column[]} */
@@ -17,7 +21,9 @@ export class Timeline {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.#canvas = canvas;
-    this.#brush = canvas.getContext("2d");
+    const brush = canvas.getContext("2d");
+    if (brush === null) throw new Error("this browser cannot draw");
+    this.#brush = brush;
     new ResizeObserver(() => this.draw()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
@@ -34,13 +40,13 @@ export class Timeline {
     this.draw();
   }
 
-  /** What was heard since then was speech after all, or was none. @param {number} agoMs */
+  /** What was heard since then was speech after all, or was none. @param {number} agoMs @param {boolean} isSpeech */
   recolour(agoMs, isSpeech) {
     const first = Math.max(0, this.#columns.length - Math.round(agoMs / COLUMN_MS));
     for (const column of this.#columns.slice(first)) column.isSpeech = isSpeech;
   }
 
-  /** @param {"turn" | "pause" | "cut"} kind */
+  /** @param {Mark} kind */
   mark(kind) {
     const last = this.#columns.at(-1);
     if (last) last.mark = kind;
@@ -62,11 +68,12 @@ export class Timeline {
     this.#drawRest(width - shown.length * COLUMN, height, colours);
   }
 
-  /** Where nothing has been yet: a quiet line. */
+  /** Where nothing has been yet: a quiet line. @param {number} width @param {number} height @param {Colours} colours */
   #drawRest(width, height, colours) {
     for (let x = width - COLUMN; x > -COLUMN; x -= COLUMN) this.#bar(x, height / 2, 2, colours.quiet);
   }
 
+  /** @param {Column} column @param {number} x @param {number} height @param {Colours} colours */
   #drawColumn({ level, voice, isSpeech, mark }, x, height, colours) {
     const middle = height / 2;
     const room = height - 18;
@@ -75,6 +82,7 @@ export class Timeline {
     if (mark) this.#drawMark(x + BAR / 2, height, colours[mark]);
   }
 
+  /** @param {number} x @param {number} middle @param {number} length @param {string} colour */
   #bar(x, middle, length, colour) {
     this.#brush.fillStyle = colour;
     this.#brush.beginPath();
@@ -82,6 +90,7 @@ export class Timeline {
     this.#brush.fill();
   }
 
+  /** @param {number} x @param {number} height @param {string} colour */
   #drawMark(x, height, colour) {
     this.#brush.fillStyle = colour;
     this.#brush.fillRect(x - 0.75, 8, 1.5, height - 8);
@@ -91,12 +100,15 @@ export class Timeline {
   }
 }
 
+/** @param {number} db */
 function heightOf(db) {
   return Math.min(1, Math.max(0, (db - FLOOR_DB) / -FLOOR_DB));
 }
 
+/** @param {Element} element @returns {Colours} */
 function coloursOf(element) {
   const style = getComputedStyle(element);
+  /** @param {string} name */
   const of = (name) => style.getPropertyValue(name).trim();
   return { quiet: of("--quiet"), speech: of("--speech"), voice: of("--voice"), turn: of("--good"), pause: of("--warn"), cut: of("--bad") };
 }

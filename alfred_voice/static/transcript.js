@@ -5,8 +5,13 @@ const CUE_CHARS = 2 * LINE_CHARS;
 /** The most that is kept of one conversation; beyond it the oldest go. */
 const MOST_ENTRIES = 5_000;
 
-/** @typedef {{text: string, start_ms: number, end_ms: number, words?: {word: string, start_ms: number, end_ms: number}[],
- *   confidence?: number, speaker: "user" | "daemon"}} Entry */
+/**
+ * @typedef {{word: string, start_ms: number, end_ms: number}} Word
+ * @typedef {"user" | "daemon"} Voice
+ * @typedef {{text: string, start_ms: number, end_ms: number, words?: Word[], confidence?: number, speaker?: Voice}} Heard by the user, unless it says otherwise
+ * @typedef {{text: string, start_ms: number, end_ms: number, words: Word[], confidence?: number, speaker: Voice}} Entry
+ * @typedef {{text: string, start_ms: number, end_ms: number}} Cue
+ */
 
 /** One conversation or one recording, on a clock of its own. A further session of it begins where the last one ended. */
 export class Transcript {
@@ -30,10 +35,11 @@ export class Transcript {
   }
 
   /**
-   * @param {Entry} entry on its session's clock
+   * @param {Heard} entry on its session's clock
    * @returns {Entry} the same on the transcript's
    */
   add({ text, start_ms, end_ms, words = [], confidence, speaker = "user" }) {
+    /** @template {{start_ms: number, end_ms: number}} T @param {T} one @returns {T} */
     const moved = (one) => ({ ...one, start_ms: one.start_ms + this.#offsetMs, end_ms: one.end_ms + this.#offsetMs });
     const entry = moved({ text, start_ms, end_ms, words: words.map(moved), confidence, speaker });
     this.entries.push(entry);
@@ -70,6 +76,7 @@ export function toSrt({ entries }) {
 /** @param {Transcript} transcript */
 export function toVtt({ entries }) {
   const cues = entries.flatMap((entry) => cuesOf(entry).map((cue) => ({ ...cue, voice: nameOf(entry) })));
+  /** @param {{voice: string}} cue */
   const voice = (cue) => (isMixed(entries) ? `<v ${cue.voice}>` : "");
   const body = cues.map((cue) => `${stamp(cue.start_ms, ".")} --> ${stamp(cue.end_ms, ".")}\n${voice(cue)}${escapeVtt(wrap(cue.text))}\n\n`);
   return `WEBVTT\n\n${body.join("")}`;
@@ -81,27 +88,32 @@ export function toJson({ name, entries }) {
   return `${JSON.stringify({ name, text: text.join(" "), segments: entries }, null, 2)}\n`;
 }
 
-/** Minutes and seconds for the eye. */
+/** Minutes and seconds for the eye. @param {number} ms */
 export function clockOf(ms) {
   const seconds = Math.floor(ms / 1000);
+  /** @param {number} value */
   const two = (value) => String(value).padStart(2, "0");
   const hours = Math.floor(seconds / 3600);
   return `${hours ? `${hours}:` : ""}${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
 }
 
+/** @param {Entry} entry */
 function nameOf({ speaker }) {
   return speaker === "daemon" ? "Alfred" : "You";
 }
 
+/** @param {Entry[]} entries */
 function isMixed(entries) {
   return entries.some((entry) => entry.speaker === "daemon");
 }
 
-/** An entry in pieces that fit into two lines, cut between words; their times are the words', or in proportion. */
+/** An entry in pieces that fit into two lines, cut between words; their times are the words', or in proportion. @param {Entry} entry */
 function cuesOf({ text, start_ms, end_ms, words }) {
   const parts = text.split(/\s+/).filter(Boolean);
   const isTimed = words.length === parts.length;
+  /** @param {number} i */
   const timeAt = (i) => start_ms + ((end_ms - start_ms) * i) / Math.max(1, parts.length);
+  /** @type {Cue[]} */
   const cues = [];
   parts.forEach((part, i) => {
     const [from, to] = isTimed ? [words[i].start_ms, words[i].end_ms] : [timeAt(i), timeAt(i + 1)];
@@ -116,6 +128,7 @@ function cuesOf({ text, start_ms, end_ms, words }) {
   return cues;
 }
 
+/** @param {string} text */
 function wrap(text) {
   if (text.length <= LINE_CHARS) return text;
   const lines = [""];
@@ -127,13 +140,16 @@ function wrap(text) {
   return lines.join("\n");
 }
 
+/** @param {number} ms @param {string} point */
 function stamp(ms, point) {
   const whole = Math.max(0, Math.round(ms));
+  /** @param {number} value */
   const two = (value) => String(value).padStart(2, "0");
   const rest = String(whole % 1000).padStart(3, "0");
   return `${two(Math.floor(whole / 3_600_000))}:${two(Math.floor(whole / 60_000) % 60)}:${two(Math.floor(whole / 1000) % 60)}${point}${rest}`;
 }
 
+/** @param {string} text */
 function escapeVtt(text) {
   return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 }
