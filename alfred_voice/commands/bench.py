@@ -55,6 +55,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         "one speaker: from the last sample of speech to the text and the end of the turn", hears=True, draws=False
     ),
     "memory": Benchmark("the daemon's resident memory, by sessions and over time", hears=True),
+    "webrtc": Benchmark("what a listener costs the daemon by WebRTC, beside one by WebSocket", draws=False),
     "start": Benchmark("from the command to a daemon that takes sessions, and where that time goes", draws=False),
     "whisper": Benchmark("Whisper of several sizes, beside openai-whisper and faster-whisper", hears=True),
     "peers": Benchmark("other people's packages for the same work, side by side", hears=True, draws=False),

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from alfred_voice.models.store import Store
+from tests.certificates import make_certificate
+from tests.end_to_end.test_access import ADMIN, daemon_with_tls
 from tests.sounds import Int16, silence
-from tests.support import Daemon, free_port
+from tests.support import Daemon, free_port, word_error_rate
 
 
 pytest.importorskip("playwright", reason="needs the extra `browser`")
@@ -173,3 +176,114 @@ async def test_by_websocket_one_may_begin_at_once(open_page: OpenPage) -> None:
     rows: list[list[Any]] = await page.evaluate("phases")
     assert rows[0][0] == "Connecting…"
     assert not any(is_unheard for _, _, is_unheard in rows)
+
+
+HIDING = "--disable-features=Translate"
+"""Stands for the browser's own settings: it hides this machine's addresses until a page may use the microphone."""
+
+
+async def say(page: Page, text: str) -> None:
+    await page.get_by_label("A sentence for Alfred to say").fill(text)
+    await page.get_by_role("button", name="Speak", exact=True).click()
+
+
+async def test_who_only_listens_is_served_though_the_browser_hides_its_addresses(
+    open_page: OpenPage, daemon: Daemon
+) -> None:
+    page = await open_page(microphone="deny", switches=(HIDING,))
+    offers: list[str] = []
+    page.on("request", lambda request: offers.append(request.post_data or "") if "webrtc" in request.url else None)
+    await page.get_by_text("WebRTC", exact=True).click()
+    await say(page, "Good morning. Tea is served.")
+
+    await expect(page.locator("#transcript .said .note")).to_have_text(re.compile(r"^[1-9]\.\d s$"))
+    await expect(page.locator("#link")).to_have_text("connected by WebRTC")
+    assert ".local" in offers[0], "the browser hid nothing, so that this has shown nothing"
+    await page.close()
+
+
+async def test_a_page_that_may_only_receive_hears_the_daemon(open_page: OpenPage) -> None:
+    page = await open_page(microphone="deny", switches=(HIDING,))
+    heard = await page.evaluate(
+        """async () => {
+          const peer = new RTCPeerConnection({ iceServers: [] });
+          peer.addTransceiver("audio", { direction: "recvonly" });
+          const player = new Audio();
+          peer.ontrack = ({ track }) => {
+            player.srcObject = new MediaStream([track]);
+            player.play();
+          };
+          const channel = peer.createDataChannel("alfred");
+          const told = [];
+          const ended = new Promise((resolve) => {
+            channel.onmessage = ({ data }) => {
+              const event = JSON.parse(data);
+              told.push(event.type);
+              const wish = JSON.stringify({ type: "speak", text: "Good morning." });
+              if (event.type === "sessionStarted") channel.send(wish);
+              if (event.type === "ttsEnd") resolve();
+            };
+          });
+          await peer.setLocalDescription();
+          const body = JSON.stringify({ sdp: peer.localDescription.sdp });
+          const headers = { "Content-Type": "application/json" };
+          const answer = await (await fetch("/webrtc/offer", { method: "POST", headers, body })).json();
+          await peer.setRemoteDescription(answer);
+          await ended;
+          let energy = 0;
+          for (const report of (await peer.getStats()).values()) energy += report.totalAudioEnergy ?? 0;
+          peer.close();
+          return { told, energy };
+        }"""
+    )
+    assert "ttsStart" in heard["told"]
+    assert heard["energy"] > 0
+    await page.close()
+
+
+async def test_by_https_and_with_a_key_words_are_heard_by_webrtc(
+    open_page: OpenPage, models: Store, tmp_path: Path, microphone: Microphone, sentence: Int16, sentence_text: str
+) -> None:
+    cert, key = make_certificate(tmp_path)
+    settings = ("--set", f"security.tls_cert={cert}", "--set", f"security.tls_key={key}")
+    with daemon_with_tls(tmp_path, cert, *settings) as (process, port, log):
+        page = await open_page(
+            at=Daemon(port, process, log),
+            hearing=microphone(silence(6), sentence, silence(3)),
+            base_url=f"https://127.0.0.1:{port}",
+            ignore_https_errors=True,
+        )
+        await page.get_by_label("Key", exact=True).fill(ADMIN)
+        await page.get_by_role("button", name="Use it").click()
+        await talk(page)
+        await expect_open(page)
+        await expect(page.locator("#link")).to_have_text("connected by WebRTC")
+        await expect(page.locator("#transcript .heard").first).to_be_visible()
+        heard = " ".join(await page.locator("#transcript .heard .words").all_text_contents())
+        assert word_error_rate(sentence_text, heard) <= 0.2
+        await page.close()
+
+
+async def test_a_key_that_is_missing_is_asked_for_by_webrtc_as_well(
+    open_page: OpenPage, start_daemon: StartDaemon, watch: Any
+) -> None:
+    watch.expect("401")
+    with start_daemon(env={"ALFRED_API_KEYS": "me:a-key-that-has-enough-letters"}) as daemon:
+        page = await open_page(at=daemon)
+        await talk(page)
+        await expect(page.get_by_role("alert")).to_have_attribute("data-code", "key_needed")
+        await expect(page.get_by_label("Key", exact=True)).to_be_focused()
+        await page.close()
+
+
+async def test_at_an_address_that_is_not_secure_webrtc_says_so_and_still_speaks(
+    open_page: OpenPage, start_daemon: StartDaemon, watch: Any
+) -> None:
+    watch.expect("Cross-Origin-Opener-Policy header has been ignored")
+    with start_daemon("--set", "security.allowed_hosts=voice.example") as daemon:
+        page = await open_page(at=daemon, host="voice.example")
+        await talk(page)
+        await expect(page.get_by_role("alert")).to_have_attribute("data-code", "insecure_context")
+        await say(page, "Good morning. Tea is served.")
+        await expect(page.locator("#transcript .said .note")).to_have_text(re.compile(r"^[1-9]\.\d s$"))
+        await page.close()

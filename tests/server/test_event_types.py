@@ -10,7 +10,7 @@ import pytest
 from alfred_voice.events import EVENT_TYPES, PipelineHealth, SessionStats
 from alfred_voice.results import Word
 from alfred_voice.server.assets import STATIC
-from alfred_voice.server.wire import _SPARSE
+from alfred_voice.server.protocol.wire import _SPARSE
 
 
 TEXT = (STATIC / "alfred-voice-events.js").read_text("utf-8")

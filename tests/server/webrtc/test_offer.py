@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from alfred_voice.server.errors import MalformedMessage
-from alfred_voice.server.webrtc.offer import MOST_CANDIDATES, MOST_SECTIONS, read_offer
+from alfred_voice.server.errors import MalformedMessage, OfferUnusable
+from alfred_voice.server.webrtc.offer import MOST_CANDIDATES, MOST_SECTIONS, check_publishing, read_offer
 
 
 SESSION = [
@@ -40,6 +40,19 @@ def test_an_offer_of_a_browser_is_read() -> None:
     read = read_offer(offer(AUDIO, CHANNEL))
     assert (read.audio, read.others, read.has_channel) == (("0",), (), True)
     assert read.credentials == {("abcd", "abcdefghijklmnopqrstuv")}
+
+
+def test_audio_that_does_not_say_where_it_goes_goes_both_ways() -> None:
+    assert read_offer(offer(AUDIO)).directions == ("sendrecv",)
+    assert read_offer(offer(AUDIO, leave_out="a=sendrecv")).directions == ("sendrecv",)
+    assert read_offer(offer(AUDIO).replace("a=sendrecv", "a=recvonly")).directions == ("recvonly",)
+
+
+def test_who_publishes_sends_one_audio() -> None:
+    check_publishing(read_offer(offer(AUDIO, VIDEO)))
+    for text in (offer(CHANNEL), offer(AUDIO, AUDIO), offer(AUDIO).replace("a=sendrecv", "a=inactive")):
+        with pytest.raises(OfferUnusable):
+            check_publishing(read_offer(text))
 
 
 def test_audio_alone_is_enough_and_so_is_a_channel() -> None:
