@@ -16,7 +16,7 @@ from tests.server.webrtc.test_routes import silence, speech
 
 __all__ = ["on_this_machine"]  # a fixture
 
-PAGE = Path(__file__).parents[2] / "docs" / "webrtc.md"
+PAGE = Path(__file__).parents[3] / "docs" / "webrtc.md"
 
 pytestmark = pytest.mark.usefixtures("on_this_machine")
 
