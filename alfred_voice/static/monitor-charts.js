@@ -100,7 +100,7 @@ export class Charts {
       cpu: [now.cpu_percent, `all threads · up ${duration(now.uptime_s)}`],
       lag: [now.load.event_loop_lag_ms, `99th percentile ${number(now.load.event_loop_lag_p99_ms, 1)} ms`],
     };
-    const alerts = new Set(now.alerts.map((alert) => alert.code));
+    const alerts = new Set(now.alerts.filter((alert) => alert.beyond).map((alert) => alert.code));
     for (const { definition, value, note, element } of this.#charts) {
       if (!(definition.name in figures)) continue;
       const [figure, said] = figures[definition.name];

@@ -76,7 +76,9 @@ async def test_health_is_told_by_word_shape_and_colour(
         await expect(page.locator("#health-why")).to_contain_text("no new sessions")
         await expect(page.locator("#alerts li", has_text="resident memory is high")).to_be_visible()
         await expect(page.locator('[data-figure="memory"]')).to_have_attribute("data-level", "bad")
-        await expect(page.locator("#log li")).not_to_have_count(0)
+        await expect(page.locator("#admission")).to_contain_text("New sessions are refused: the daemon is overloaded")
+        await expect(page).to_have_title("⚠ overloaded, refuses newcomers · Alfred Voice monitor")
+        await expect(page.locator('#log [data-kind="sessions_refused"]').first).to_be_visible()
         shapes = page.locator(".glyph g")
         assert [await shape.is_visible() for shape in await shapes.all()].count(True) == 1
         await expect(page.locator(".when-overloaded")).to_be_visible()
