@@ -263,6 +263,9 @@ async def test_the_table_is_sorted_and_filtered(open_page: OpenPage, daemon: Dae
         await page.locator("#filter").fill("ONE")
         await expect(names).to_have_text(["a-one"])
         await expect(page.locator("#sessions-note")).to_contain_text("1 shown")
+        await page.locator("#filter").fill("three")
+        await expect(page.locator("#no-match")).to_have_text("Neither name nor words of a session contain “three”.")
+        await expect(page.locator("#sessions-table")).to_be_hidden()
 
 
 # Words from strangers
@@ -357,13 +360,38 @@ async def test_a_load_test_is_started_seen_and_stopped(open_page: OpenPage, daem
     await page.locator("#test-speech").select_option("0")
     await page.locator("#test-start").click()
 
-    await expect(page.locator("#test-state")).to_have_text(re.compile(r"Running for another \d+ s: 3 sessions"))
+    await expect(page.locator("#test-state")).to_have_text(
+        re.compile(r"Running for another \d+ s: 3 of 3 sessions in;")
+    )
     await expect(figure(page, "sessions")).to_have_text("3")
     await expect(page.locator("#sessions tr")).to_have_count(3)
     await expect(page.locator("#test-start")).to_be_disabled()
-    await page.locator("#test-stop").click()
-    await expect(page.locator("#test-state")).to_have_text(re.compile("^Stopped: 3 sessions"))
+    # It can be stopped from wherever one looks.
+    await page.locator("h1").scroll_into_view_if_needed()
+    strip = page.locator("#test-strip")
+    await expect(strip).to_contain_text(re.compile(r"Load test: 3 of 3 in, \d+ s left"))
+    await expect(strip.get_by_role("button", name="Stop the load test")).to_be_in_viewport()
+    await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await strip.get_by_role("button", name="Stop the load test").click()
+    await expect(page.locator("#test-state")).to_have_text(re.compile("^Stopped: 3 of 3 sessions in;"))
+    await expect(page.locator("#test-strip")).to_be_hidden()
     await expect(figure(page, "sessions")).to_have_text("0")
+
+
+async def test_a_load_test_tells_who_waits_at_the_door_and_why(open_page: OpenPage, start_daemon: StartDaemon) -> None:
+    with start_daemon("--set", "sessions.max_concurrent=2", command=SCRIPTED) as daemon:
+        page = await open_page("/monitor", at=daemon)
+        await page.locator("#test-sessions").fill("5")
+        await page.locator("#test-speech").select_option("0")
+        await page.locator("#test-start").click()
+        said = page.locator("#test-state")
+        await expect(said).to_contain_text(
+            "2 of 5 sessions in, 3 waiting at the door (2 sessions are open; the limit is 2)"
+        )
+        await expect(page.locator("#test-brief")).to_contain_text("2 of 5 in, 3 waiting")
+        await expect(page.locator("#admission")).to_contain_text("New sessions are refused: 2 sessions are open")
+        await page.locator("#test-stop-above").click()
+        await expect(said).to_contain_text("3 never let in")
 
 
 async def test_idle_sessions_are_ended_and_memory_is_given_back(open_page: OpenPage, daemon: Daemon) -> None:
