@@ -1,6 +1,7 @@
 // One chart on a canvas: lines over time with axes, limits, marks, and a cursor that pointer and keyboard move.
 
 import { make, put, set, timeOfDay } from "./monitor-dom.js";
+import { penOf } from "./monitor-pen.js";
 
 const LEFT = 40;
 const RIGHT = 10;
@@ -12,6 +13,7 @@ const DASHES = [[], [5, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4]];
 const TIME_STEPS = [10, 15, 30, 60, 120, 180, 300];
 const LEAST_SPAN_S = 60;
 const FAR_KEY_ROWS = 30;
+const MARK_GAP = 6; // pixels: marks that are nearer would lie upon each other
 
 /** @param {number} span @param {number} most */
 export function niceStep(span, most) {
@@ -25,7 +27,7 @@ export function niceStep(span, most) {
  * @typedef {"good" | "warn" | "bad"} Level
  * @typedef {{column: string, label: string, colour?: number, scale?: number}} Line
  * @typedef {{value: number, label: string, level: Level, isBelow?: boolean, isAlwaysShown?: boolean}} Limit
- * @typedef {Record<"ink" | "muted" | "grid" | "surface" | "good" | "warn" | "bad" | "accent" | "font", string> & {series: string[]}} Colours
+ * @typedef {import("./monitor-pen.js").Colours} Colours
  *
  * What a chart is of. `least` is the top of its scale at the least, `top` the top whatever comes.
  * @typedef {object} Definition
@@ -167,7 +169,10 @@ export class Chart {
     if (!history || !colours || !width) return;
     const pen = this.#pen;
     pen.clearRect(0, 0, width, height);
-    if (!history.length) return;
+    if (!history.length) {
+      this.#drawNothing(colours);
+      return;
+    }
     this.#look(history);
     this.#drawAxes(colours);
     this.#drawLimits(colours);
@@ -176,6 +181,23 @@ export class Chart {
     const row = this.#cursor === null ? history.length - 1 : history.nearest(this.#cursor);
     if (this.#cursor !== null) this.#drawCursor(history, row, colours);
     this.#drawReadout(history, row);
+  }
+
+  /** What is there before the first second is over. @param {Colours} colours */
+  #drawNothing(colours) {
+    const { width, height } = this.#size;
+    const middle = Math.round(height / 2);
+    const pen = this.#pen;
+    pen.font = `12px ${colours.font}`;
+    pen.textAlign = "center";
+    pen.textBaseline = "bottom";
+    pen.strokeStyle = colours.grid;
+    pen.fillStyle = colours.muted;
+    pen.beginPath();
+    pen.moveTo(0, middle + 0.5);
+    pen.lineTo(width, middle + 0.5);
+    pen.stroke();
+    pen.fillText("no data yet", width / 2, middle - 6);
   }
 
   /** @param {History} history */
@@ -264,10 +286,14 @@ export class Chart {
   #drawMarks(history, colours) {
     const pen = this.#pen;
     const bottom = this.#size.height - BOTTOM;
+    const last = { rung: -Infinity, alert: -Infinity };
     for (const mark of history.marks) {
       if (mark.at < this.#view.start || mark.at > this.#view.end) continue;
       const x = Math.round(this.#x(mark.at)) + 0.5;
       const isAlert = mark.kind.startsWith("alert");
+      const family = isAlert ? "alert" : "rung";
+      if (x - last[family] < MARK_GAP) continue; // the cursor tells of all that were there
+      last[family] = x;
       pen.strokeStyle = pen.fillStyle = isAlert ? colours.bad : colours.warn;
       pen.globalAlpha = mark.kind === "rung_down" || mark.kind === "alert_cleared" ? 0.45 : 0.9;
       pen.setLineDash([2, 3]);
@@ -362,14 +388,4 @@ export class Chart {
       pen.stroke();
     });
   }
-}
-
-/**
- * What draws on a canvas.
- * @param {HTMLCanvasElement} canvas
- */
-export function penOf(canvas) {
-  const pen = canvas.getContext("2d");
-  if (pen === null) throw new Error("this browser cannot draw");
-  return pen;
 }

@@ -2,11 +2,12 @@
 
 import { Chart } from "./monitor-chart.js";
 import { at, duration, make, number } from "./monitor-dom.js";
+import { readColours } from "./monitor-pen.js";
 
 /**
  * @typedef {import("./monitor-chart.js").Limit} Limit
  * @typedef {import("./monitor-chart.js").Definition} Definition
- * @typedef {import("./monitor-chart.js").Colours} Colours
+ * @typedef {import("./monitor-pen.js").Colours} Colours
  * @typedef {import("./monitor-figures.js").Limits} Limits
  * @typedef {import("./monitor-figures.js").Now} Now
  */
@@ -156,17 +157,4 @@ export class Charts {
     this.#cursor = time;
     for (const chart of this.#charts) chart.cursor = time;
   }
-}
-
-/** @returns {Colours} */
-export function readColours() {
-  const style = getComputedStyle(document.documentElement);
-  /** @param {string} name */
-  const read = (name) => style.getPropertyValue(`--${name}`).trim();
-  return {
-    ink: read("ink"), muted: read("muted"), grid: read("grid"), surface: read("surface"),
-    good: read("good"), warn: read("warn"), bad: read("bad"), accent: read("accent"),
-    series: [0, 1, 2, 3, 4, 5].map((index) => read(`series-${index}`)),
-    font: getComputedStyle(document.body).fontFamily,
-  };
 }

@@ -1,9 +1,9 @@
 // One session, watched: a dialog with its own stream, which is open only as long as the dialog is.
 
-import { readColours } from "./monitor-charts.js";
 import { endSession, sure } from "./monitor-deeds.js";
 import { at, clock, duration, list, make, milliseconds, number, put, set } from "./monitor-dom.js";
 import { EventStream } from "./monitor-feed.js";
+import { readColours } from "./monitor-pen.js";
 import { percentiles } from "./monitor-sessions.js";
 import { Lane, Timeline } from "./monitor-timeline.js";
 

@@ -7,6 +7,7 @@ const PARTS = {
   real_time: "busiest engine", loop: "event loop", memory: "memory",
 };
 const MOST_LOGGED = 50;
+const MOST_TOLD = 10; // times full load: beyond that the figure means nothing more
 
 /** @type {import("./monitor-figures.js").Rung[]} */
 let rungs = [];
@@ -37,9 +38,10 @@ export function drawNow(now) {
   drawHealth(now);
   drawLoad(now);
   drawLadder(now);
-  list(at("alerts"), now.alerts, () => make("li", {}, make("b"), make("span")), ({ children: [code, message] }, alert) => {
+  list(at("alerts"), now.alerts, () => make("li", {}, make("b"), make("span"), make("span")), ({ children: [code, message, age] }, alert) => {
     put(code, `${words(alert.code)} `);
-    put(message, `${alert.message} · for ${duration(alert.for_s)}`);
+    put(message, `${alert.message} `);
+    put(age, `· for ${duration(alert.for_s)}`);
   });
   at("no-alerts").hidden = now.alerts.length > 0;
 }
@@ -85,7 +87,7 @@ function drawLoad(now) {
   list(at("parts"), parts, makePart, (item, part) => {
     const [label, , value] = item.children;
     put(label, part.label);
-    put(value, `${number(part.value * 100, 0)} %`);
+    put(value, part.value < MOST_TOLD ? `${number(part.value * 100, 0)} %` : `> ${MOST_TOLD * 100 - 1} %`);
     item.style.setProperty("--share", String(Math.min(1, part.value)));
     set(item, "data-level", part.value >= now.limits.threshold ? "bad" : part.value >= now.limits.recovery ? "warn" : "good");
     item.classList.toggle("worst", part === worst && part.value >= 0.01);

@@ -1,10 +1,10 @@
 // The last half minute of one session on one time line: level, probability, speech, text, turns, the daemon's own speech.
 
-import { penOf } from "./monitor-chart.js";
 import { clock, number } from "./monitor-dom.js";
+import { penOf } from "./monitor-pen.js";
 
 /**
- * @typedef {import("./monitor-chart.js").Colours} Colours
+ * @typedef {import("./monitor-pen.js").Colours} Colours
  * @typedef {import("./monitor-figures.js").ToldEvent} ToldEvent
  * @typedef {import("./alfred-voice-events.js").DaemonEvents} DaemonEvents
  * @typedef {{y: number, height: number}} Place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,40 @@ Picture = Callable[..., Awaitable[Path]]
 SCRIPTED = (str(Path(__file__).parents[1] / "scripted_daemon.py"),)
 WIDE, NARROW = (1440, 900), (390, 844)
 LISTENERS = 100
-SMOOTH_MS = 150
-"""A frame that takes longer is felt as a jerk; on a machine that is shared a few are nobody's fault."""
+WATCHED_MS = 8_000
+MOST_BUSIER, MOST_LONGER = 0.12, 0.05
+"""Of the page's thread: what a hundred sessions may add to its work, and to its tasks of more than 50 ms, which are
+felt as jerks."""
+LEAST_FRAMES = 0.6
+"""Of those that were drawn without sessions: the daemon has become busy, too, and takes its part of the machine."""
+COUNT_FRAMES = """(ms) => new Promise((resolve) => {
+  const seen = { frames: 0, long_ms: 0 };
+  const watch = new PerformanceObserver((list) => {
+    for (const task of list.getEntries()) seen.long_ms += task.duration;
+  });
+  watch.observe({ type: "longtask" });
+  const until = performance.now() + ms;
+  const step = (now) => {
+    seen.frames += 1;
+    if (now < until) requestAnimationFrame(step);
+    else {
+      watch.disconnect();
+      resolve(seen);
+    }
+  };
+  requestAnimationFrame(step);
+})"""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a page did for a while."""
+
+    count: int
+    long: float
+    """The share of the time that tasks of more than 50 ms took."""
+    busy: float
+    """The share of the time that its thread worked on scripts, styles and layout, by processor time."""
 
 
 @pytest.fixture(autouse=True)
@@ -186,25 +219,37 @@ async def test_a_page_whose_cookie_another_process_does_not_know_asks_for_the_ke
         await expect(page.locator("#link")).to_have_text("live")
 
 
-async def test_a_hundred_sessions_leave_the_page_smooth(open_page: OpenPage, start_daemon: StartDaemon) -> None:
+async def look_at_frames(page: Page) -> Frames:
+    """What drawing takes for some seconds, by the browser's own account."""
+    debugger = await page.context.new_cdp_session(page)
+    await debugger.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    async def spent() -> float:
+        told = {one["name"]: one["value"] for one in (await debugger.send("Performance.getMetrics"))["metrics"]}
+        return float(told["ScriptDuration"] + told["LayoutDuration"] + told["RecalcStyleDuration"])
+
+    before = await spent()
+    seen: dict[str, Any] = await page.evaluate(COUNT_FRAMES, WATCHED_MS)
+    busy = (await spent() - before) / (WATCHED_MS / 1000)
+    await debugger.detach()
+    return Frames(seen["frames"], seen["long_ms"] / WATCHED_MS, busy)
+
+
+async def test_a_hundred_sessions_leave_the_page_smooth(
+    open_page: OpenPage, start_daemon: StartDaemon, record_property: Callable[[str, object], None]
+) -> None:
+    """Compared with the same page a moment before, so that a slow machine is slow both times."""
     with start_daemon(command=SCRIPTED) as daemon:
-        await load(daemon, sessions=LISTENERS, seconds=60, speech=0)
         page = await open_page("/monitor", at=daemon, size=WIDE)
+        await expect(page.locator("#link")).to_have_text("live")
+        await page.wait_for_timeout(2_000)
+        calm = await look_at_frames(page)
+        await load(daemon, sessions=LISTENERS, seconds=60, speech=0)
         await expect(page.locator("#sessions tr")).to_have_count(LISTENERS)
-        gaps = await page.evaluate(
-            """() => new Promise((resolve) => {
-                const gaps = [];
-                let last = performance.now();
-                const until = last + 8000;
-                const step = (now) => {
-                    gaps.push(now - last);
-                    last = now;
-                    if (now < until) requestAnimationFrame(step);
-                    else resolve(gaps.slice(1));
-                };
-                requestAnimationFrame(step);
-            })"""
-        )
-        jerks = [round(gap) for gap in gaps if gap > SMOOTH_MS]
-        assert len(gaps) > 100, f"only {len(gaps)} frames in eight seconds"
-        assert len(jerks) <= len(gaps) * 0.03, jerks
+        crowded = await look_at_frames(page)
+    for name, found in (("calm", calm), ("crowded", crowded)):
+        record_property(name, str(found))
+    assert calm.busy > 0
+    assert crowded.busy <= calm.busy + MOST_BUSIER, (calm, crowded)
+    assert crowded.long <= calm.long + MOST_LONGER, (calm, crowded)
+    assert crowded.count >= calm.count * LEAST_FRAMES, (calm, crowded)
