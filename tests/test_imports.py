@@ -30,7 +30,11 @@ ALLOWED_IN: Mapping[str, tuple[str, ...]] = {
     "espeakng_loader": ("models.espeak",),
     "soxr": ("audio.resample",),
     "av": ("audio.decode", "audio.opus"),
-    "aiortc": ("server.event_channel", "server.negotiation", "server.offer", "server.rtc_seams", "server.speech_track"),
+    "aiortc": (
+        *("server.event_channel", "server.negotiation", "server.offer", "server.rtc_seams", "server.speech_track"),
+        "bench.listener",
+    ),
+    "aioice": ("server.rtc_seams",),
     "yaml": ("config",),
     # The probe runs alone, with nothing of ours.
     "time": ("clock", "bench.whisper_probe"),
