@@ -38,7 +38,9 @@ ALLOWED_IN: Mapping[str, tuple[str, ...]] = {
         "server.webrtc.offer",
         "server.webrtc.seams",
         "server.webrtc.speech_track",
+        "bench.listener",
     ),
+    "aioice": ("server.webrtc.seams",),
     "yaml": ("config_file",),
     # The probe runs alone, with nothing of ours.
     "time": ("clock", "bench.whisper_probe"),

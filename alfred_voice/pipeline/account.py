@@ -14,7 +14,8 @@ from alfred_voice.events import (
     SpeechOutputEnded,
     TurnCompleted,
 )
-from alfred_voice.pipeline.metrics import Metrics, Recent
+from alfred_voice.pipeline.metrics import Metrics
+from alfred_voice.pipeline.recent import Recent
 
 
 NEWEST = 64

@@ -11,8 +11,9 @@ from alfred_voice.pipeline.backpressure import LoadParts
 from alfred_voice.pipeline.demand import Demand
 from alfred_voice.pipeline.dispatch import Dispatch
 from alfred_voice.pipeline.memory import Memory
-from alfred_voice.pipeline.metrics import Metrics, Recent
+from alfred_voice.pipeline.metrics import Metrics
 from alfred_voice.pipeline.options import CoordinatorOptions
+from alfred_voice.pipeline.recent import Recent
 from alfred_voice.pipeline.stream import Stream
 
 

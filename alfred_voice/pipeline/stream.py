@@ -32,7 +32,6 @@ SPEAKING_WITHIN_S = 0.1
 """A session that sent audio within this time is one that a batch may wait for."""
 MAKE_ROOM_FRAMES = 50
 """So much of the oldest audio goes at a time (1 s) when a client that does not wait has too much of it waiting."""
-
 RATE_LIMIT_NAP_S = 0.1
 """How long a client that sends too fast waits before it is looked at again."""
 
@@ -371,11 +370,7 @@ class Stream:
 
     def status(self) -> dict[str, Any]:
         """State, counters, ages and latencies, for people and tools."""
-        return describe(self, self._account, self._clock.now()) | {
-            "events_waiting": len(self.outbox),
-            "events_superseded": self.outbox.superseded,
-            **({} if self.more_status is None else self.more_status()),
-        }
+        return describe(self, self._account, self._clock.now())
 
     def _touch(self) -> None:
         self.last_active = self._clock.now()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def describe(stream: Stream, account: Account, now: float) -> dict[str, Any]:
-    """State, counters, ages and latencies, but for what is about the client's outbox."""
+    """State, counters, ages and latencies."""
     session, settings = stream.session, stream.settings
     stats = session.stats
     return {
@@ -34,6 +34,9 @@ def describe(stream: Stream, account: Account, now: float) -> dict[str, Any]:
         "speech_ms": round(stats.speech_ms, 1),
         "last_text": account.last_text,
         "latency_ms": account.latencies(),
+        "events_waiting": len(stream.outbox),
+        "events_superseded": stream.outbox.superseded,
+        **({} if stream.more_status is None else stream.more_status()),
     }
 
 

@@ -26,25 +26,17 @@ SCRIPTED = (str(Path(__file__).parents[1] / "scripted_daemon.py"),)
 WIDE, NARROW = (1440, 900), (390, 844)
 LISTENERS = 100
 WATCHED_MS = 8_000
-MOST_BUSIER, MOST_LONGER = 0.12, 0.05
-"""Of the page's thread: what a hundred sessions may add to its work, and to its tasks of more than 50 ms, which are
-felt as jerks."""
-LEAST_FRAMES = 0.6
+MOST_BUSIER = 0.035
+"""Of the page's thread: what a hundred sessions may add to its work; it was 0.016."""
+LEAST_FRAMES = 0.5
 """Of those that were drawn without sessions: the daemon has become busy, too, and takes its part of the machine."""
 COUNT_FRAMES = """(ms) => new Promise((resolve) => {
-  const seen = { frames: 0, long_ms: 0 };
-  const watch = new PerformanceObserver((list) => {
-    for (const task of list.getEntries()) seen.long_ms += task.duration;
-  });
-  watch.observe({ type: "longtask" });
+  let frames = 0;
   const until = performance.now() + ms;
   const step = (now) => {
-    seen.frames += 1;
+    frames += 1;
     if (now < until) requestAnimationFrame(step);
-    else {
-      watch.disconnect();
-      resolve(seen);
-    }
+    else resolve(frames);
   };
   requestAnimationFrame(step);
 })"""
@@ -55,8 +47,6 @@ class Frames:
     """What a page did for a while."""
 
     count: int
-    long: float
-    """The share of the time that tasks of more than 50 ms took."""
     busy: float
     """The share of the time that its thread worked on scripts, styles and layout, by processor time."""
 
@@ -277,10 +267,10 @@ async def look_at_frames(page: Page) -> Frames:
         return float(told["ScriptDuration"] + told["LayoutDuration"] + told["RecalcStyleDuration"])
 
     before = await spent()
-    seen: dict[str, Any] = await page.evaluate(COUNT_FRAMES, WATCHED_MS)
+    count: int = await page.evaluate(COUNT_FRAMES, WATCHED_MS)
     busy = (await spent() - before) / (WATCHED_MS / 1000)
     await debugger.detach()
-    return Frames(seen["frames"], seen["long_ms"] / WATCHED_MS, busy)
+    return Frames(count, busy)
 
 
 async def test_a_hundred_sessions_leave_the_page_smooth(
@@ -299,5 +289,4 @@ async def test_a_hundred_sessions_leave_the_page_smooth(
         record_property(name, str(found))
     assert calm.busy > 0
     assert crowded.busy <= calm.busy + MOST_BUSIER, (calm, crowded)
-    assert crowded.long <= calm.long + MOST_LONGER, (calm, crowded)
     assert crowded.count >= calm.count * LEAST_FRAMES, (calm, crowded)

@@ -122,8 +122,14 @@ class Peers:
             Overloaded: no room now.
             MalformedMessage: the offer cannot be answered; the session is as it was.
         """
-        link = self._resumption.claim(wanted.session_id, wanted.token, wanted.last_seq, owner, TRANSPORT)
+        self._resumption.claim(*wanted, owner, TRANSPORT)
         answered = await self._answer(offer)
+        try:
+            # Once more: its time may have run out meanwhile.
+            link = self._resumption.claim(*wanted, owner, TRANSPORT)
+        except BaseException:
+            await answered.negotiation.close(CLOSE_TIMEOUT_S)
+            raise
         return await self._begin(answered, link, wanted.last_seq), answered.sdp
 
     async def _answer(self, offer: Offer, *, speaks: bool = True) -> _Answered:

@@ -21,10 +21,16 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def guarded(make_door: Any, tmp_path: Path, clock: ManualClock) -> Guard:
-    """Makes a door with four keys."""
+def keys() -> str:
+    """What stands in the file of keys: four of them."""
+    return KEYS
+
+
+@pytest.fixture
+def guarded(make_door: Any, tmp_path: Path, clock: ManualClock, keys: str) -> Guard:
+    """Makes a door with these keys."""
     file = tmp_path / "keys.toml"
-    file.write_text(KEYS)
+    file.write_text(keys)
     file.chmod(0o600)
 
     async def make(**options: Any) -> Any:

@@ -10,9 +10,6 @@ import pytest
 
 from alfred_voice.clock import ManualClock
 from alfred_voice.server.application import SECURITY
-from alfred_voice.server.guard.key_source import KeySource
-from alfred_voice.server.guard.options import SecurityOptions
-from alfred_voice.server.guard.security import Security
 from tests.server.monitor.event_stream import events_of
 
 
@@ -25,21 +22,9 @@ Guard = Callable[..., Awaitable[Any]]
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock(1000)
-
-
-@pytest.fixture
-def guarded(make_door: Any, tmp_path: Path, clock: ManualClock) -> Guard:
-    """Makes a door with two keys."""
-    file = tmp_path / "keys.toml"
-    file.write_text(KEYS)
-    file.chmod(0o600)
-
-    async def make(**options: Any) -> Any:
-        return await make_door(security=Security(SecurityOptions(**options), KeySource(str(file)), None, clock))
-
-    return make
+def keys() -> str:
+    """Two, of which one may not ask often."""
+    return KEYS
 
 
 async def ask(door: Any, method: str, path: str = SIGN_IN, **options: Any) -> tuple[int, Any]:

@@ -10,9 +10,10 @@ import pytest
 
 from alfred_voice.server.errors import NoPortFree
 from alfred_voice.server.webrtc.ice_sockets import open_socket
+from tests.udp_ports import free_ports
 
 
-PORTS = range(42_310, 42_314)
+PORTS = free_ports(4)
 Open = Callable[..., socket.socket]
 
 
@@ -36,7 +37,9 @@ def test_every_port_of_the_range_is_used_and_no_other(opened: Open) -> None:
 
 def test_when_all_are_taken_it_says_so_and_leaves_nothing_open(opened: Open) -> None:
     taken = [opened() for _ in PORTS]
-    with pytest.raises(NoPortFree, match=r"all 4 ports for media at 127\.0\.0\.1 are taken \(42310-42313\)"):
+    with pytest.raises(
+        NoPortFree, match=rf"all 4 ports for media at 127\.0\.0\.1 are taken \({PORTS[0]}-{PORTS[-1]}\)"
+    ):
         opened()
     freed = port_of(taken[1])
     taken[1].close()

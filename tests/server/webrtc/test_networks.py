@@ -17,13 +17,14 @@ from alfred_voice.server.webrtc.options import WebRtcOptions
 from tests.rtc_client import calling, on_this_machine
 from tests.server.webrtc.test_offer import AUDIO, CHANNEL, offer
 from tests.server.webrtc.test_routes import post, silence, speech
+from tests.udp_ports import free_ports
 
 
 __all__ = ["on_this_machine"]  # a fixture
 
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
-PORTS = range(42_320, 42_323)
+PORTS = free_ports(3)
 RANGE = f"{PORTS[0]}-{PORTS[-1]}"
 OUTSIDE = "127.0.0.2"
 """What the daemon is known as outside; it listens on 127.0.0.1."""
@@ -74,7 +75,7 @@ async def test_media_comes_to_ports_of_the_range_until_all_are_taken(
         async def is_free() -> bool:
             return (await post(door, offer(AUDIO, CHANNEL)))[0] == 200
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await is_free():  # noqa: ASYNC110  what is waited for knows of no event
                 await asyncio.sleep(0.1)
 

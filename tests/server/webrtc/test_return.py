@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from alfred_voice.pipeline.options import CoordinatorOptions, SessionsOptions
+from alfred_voice.server.application import RESUMPTION
+from alfred_voice.server.webrtc.negotiation import Negotiation
+from alfred_voice.server.webrtc.offer import Offer
 from alfred_voice.server.webrtc.options import WebRtcOptions
 from tests.rtc_client import Caller, Event, calling, on_this_machine
 from tests.server.webrtc.test_offer import AUDIO, CHANNEL, offer
@@ -208,6 +211,32 @@ async def test_a_session_is_resumed_by_the_way_that_it_came(door: Any) -> None:
         assert (status, problem["code"]) == (409, "resume_refused")
         caller.send(type="ping")
         await caller.wait_for("pong")
+
+
+async def test_a_session_whose_time_runs_out_while_an_offer_is_answered_is_gone(
+    door: Any, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    async with calling(base_of(door), start=wanted()) as caller:
+        token = await token_of(caller)
+        answer = Negotiation.answer
+        closed: list[Negotiation] = []
+        close = Negotiation.close
+
+        async def answer_late(negotiation: Negotiation, asked: Offer) -> str:
+            sdp = await answer(negotiation, asked)
+            caller.send(type="stop")
+            await eventually(lambda: not door.client.app[RESUMPTION].knows("call"))
+            return sdp
+
+        async def note_close(negotiation: Negotiation, within_s: float) -> None:
+            await close(negotiation, within_s)
+            closed.append(negotiation)
+
+        monkeypatch.setattr(Negotiation, "answer", answer_late)
+        monkeypatch.setattr(Negotiation, "close", note_close)
+        status, problem = await post(door, offer(AUDIO, CHANNEL), start=returning(token, last_seq_of(caller)))
+        assert (status, problem["code"]) == (409, "resume_refused")
+        await eventually(lambda: len(closed) == 2)
 
 
 async def test_another_key_cannot_take_a_session_over(make_guarded: Any) -> None:
