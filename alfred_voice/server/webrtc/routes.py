@@ -212,7 +212,7 @@ class WebRtcRoutes:
         async with self._loading:
             if self._peers is None:
                 if find_spec("aiortc") is None:
-                    raise NotOffered("WebRTC is not installed here: pip install 'alfred-voice[webrtc]'")
+                    raise NotOffered("WebRTC is not installed here: .venv/bin/pip install -e '.[webrtc]'")
                 await asyncio.get_running_loop().run_in_executor(None, _load)
                 from alfred_voice.server.webrtc.peers import Peers
 

@@ -335,7 +335,7 @@ async def test_without_its_packages_the_daemon_says_so(make_door: Any, monkeypat
     monkeypatch.setattr(webrtc, "find_spec", lambda _: None)
     status, problem = await post(await make_door(), offer(AUDIO))
     assert (status, problem["code"]) == (501, "not_offered")
-    assert "alfred-voice[webrtc]" in problem["detail"]
+    assert "pip install -e '.[webrtc]'" in problem["detail"]
 
 
 async def test_it_can_be_switched_off(make_door: Any) -> None:
