@@ -232,6 +232,8 @@ async def test_a_sessions_lane_shows_what_is_said_and_decided(
         await expect(log.locator('[data-kind="ttsStart"]').first).to_contain_text("somebody talks over")
         await expect(log.locator('[data-kind="interruption"]').first).to_be_visible(timeout=PATIENT_MS)
         await picture(page, "monitor-lane", whole=False)
+        told = await log.locator("li").evaluate_all("all => all.map((one) => Number(one.dataset.ms))")
+        assert told == sorted(told), "the list goes by time, whatever was told first"
         await page.keyboard.press("Escape")
         await expect(page.locator("#lane")).to_be_hidden()
         await expect(page.get_by_role("button", name="Watch session watched")).to_be_focused()
