@@ -85,7 +85,7 @@ run_in_background() {
     answer=$("$python" -P "$root/scripts/ready.py" "$pid" "$ready_wait_s") || outcome=$?
     case $outcome in
     0)
-        echo "Alfred Voice is ready (process $pid): $answer/monitor"
+        echo "Alfred Voice is ready (process $pid): talk at $answer/, watch it at $answer/monitor"
         return
         ;;
     1) echo "error: Alfred Voice (process $pid) is not ready after $ready_wait_s s, but runs on: $answer. See $log" >&2 ;;
@@ -125,7 +125,7 @@ status() {
         exit 3
     fi
     if answer=$("$python" -P "$root/scripts/ready.py" "$pid"); then
-        echo "Alfred Voice is running (process $pid) and ready: $answer/monitor"
+        echo "Alfred Voice is running (process $pid) and ready: talk at $answer/, watch it at $answer/monitor"
     else
         echo "Alfred Voice is running (process $pid), but not ready: $answer"
     fi

@@ -109,6 +109,8 @@ class LiveConfig:
         self._paths = tuple(self._keys)
         self._swap: asyncio.Task[None] | None = None
         self._state: SwapState | None = None
+        self.version = 0
+        """Counts the changes; who shows the settings reads them again when it is another one."""
 
     def describe(self) -> dict[str, Any]:
         """The body of ``GET /config``; a secret that is set is not shown."""
@@ -120,7 +122,7 @@ class LiveConfig:
             }
             for path in self._paths
         }
-        return {"keys": keys, "swap": self._describe_swap()}
+        return {"keys": keys, "version": self.version, "swap": self._describe_swap()}
 
     def _describe_swap(self) -> dict[str, Any] | None:
         state = self._state
@@ -226,6 +228,7 @@ class LiveConfig:
         """Let it hold, and note what has changed."""
         differing = self._differing(wanted)
         before, self._loaded = self._loaded, wanted
+        self.version += bool(differing)
         self._daemon.apply(wanted.config)
         for path in differing:
             show, origin = self._keys[path].presentable, wanted.origins[path]

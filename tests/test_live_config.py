@@ -120,6 +120,14 @@ async def test_every_key_is_shown_with_its_value_its_origin_and_whom_a_change_re
     assert shown["swap"] is None
 
 
+async def test_changes_are_counted_so_that_who_shows_the_settings_knows_when_to_look_again(live: LiveConfig) -> None:
+    assert (live.version, live.describe()["version"]) == (0, 0)
+    live.change({"vad.threshold": 0.6})
+    assert (live.version, live.describe()["version"]) == (1, 1)
+    live.change({"vad.threshold": 0.6})
+    assert live.version == 1
+
+
 async def test_a_secret_that_is_set_is_not_shown(daemon: NotingDaemon) -> None:
     loaded = config.load(environ={}, sets=["alerts.webhook_url=https://hooks.example/xyzzy"])
     live = LiveConfig(loaded, lambda: loaded, daemon, ManualClock())

@@ -142,8 +142,9 @@ def test_the_address_that_is_printed_is_the_one_where_the_daemon_answers(checkou
     done = checkout.start("--background")
     pid = checkout.pid_file.read_text().strip()
     line = done.stdout.splitlines()[-1]
-    assert line.startswith(f"Alfred Voice is ready (process {pid}): http://127.0.0.1:")
     url = line.split()[-1].removesuffix("/monitor")
+    assert url.startswith("http://127.0.0.1:")
+    assert line == f"Alfred Voice is ready (process {pid}): talk at {url}/, watch it at {url}/monitor"
     with urllib.request.urlopen(f"{url}/readyz", timeout=10) as response:  # noqa: S310 - this machine
         assert response.status == 200
 

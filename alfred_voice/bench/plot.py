@@ -34,7 +34,7 @@ def check_target(path: Path) -> None:
         raise BenchmarkFailed(f"{path}: the folder {path.parent} does not exist")
     if find_spec(_PACKAGE) is None:
         raise PackageMissing(
-            f"drawing needs the package {_PACKAGE}; install it with: pip install 'alfred-voice[bench]'"
+            f"drawing needs the package {_PACKAGE}; install it with: .venv/bin/pip install -e '.[bench]'"
         )
 
 

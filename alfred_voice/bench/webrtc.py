@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, config: Config) -> Report:
     """Measure; about a minute."""
     if not config.webrtc.enabled or find_spec("aiortc") is None:
-        raise BenchmarkFailed("needs WebRTC: pip install 'alfred-voice[webrtc]', and webrtc.enabled")
+        raise BenchmarkFailed("needs WebRTC: .venv/bin/pip install -e '.[webrtc]', and webrtc.enabled")
     stages = run_event_loop(_measure(args))
     return Report("webrtc", args.command_line, describe_machine(), (_table(stages),))
 

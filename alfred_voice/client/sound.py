@@ -28,7 +28,7 @@ def sound_package() -> ModuleType:
         import sounddevice
     except ImportError as exc:
         raise SoundDeviceMissing(
-            "sound needs the package sounddevice; install it with: pip install 'alfred-voice[mic]'"
+            "sound needs the package sounddevice; install it with: .venv/bin/pip install -e '.[mic]'"
         ) from exc
     except OSError as exc:
         raise SoundDeviceMissing(

@@ -14,17 +14,17 @@ CLEAR_AFTER_S = 5.0
 CLEAR_BELOW = 0.9
 """Share of the limit below which a figure has to stay until its alert is cleared."""
 
-_RIGHT = {
-    "frame_time": "the time of frames is",
-    "memory": "resident memory is",
-    "load": "load is",
-    "error_rate": "the share of failed questions is",
-    "queue": "the number of waiting frames is",
-    "dropped": "the number of frames given up is",
-    "logging": "log records are written",
-    "engine_down": "all engines work",
+_NAMES = {
+    "frame_time": "the time of frames",
+    "memory": "resident memory",
+    "load": "load",
+    "error_rate": "the share of failed questions",
+    "queue": "the number of waiting frames",
+    "dropped": "the number of frames given up",
 }
-"""How a message begins that tells of an alert's end."""
+"""The figures, as messages call them that tell of their way back."""
+_RIGHT = {"logging": "log records are written", "engine_down": "all engines work"}
+"""The same of what has no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,20 @@ class Alert:
     """Clock seconds."""
 
     @property
+    def is_beyond(self) -> bool:
+        """Whether the figure is beyond its limit now; if not, the alert waits until it has been well below."""
+        return self.value > self.limit
+
+    @property
     def message(self) -> str:
         """For people, while it is up."""
-        return f"{self.meaning}: {self.value:.1f} {self.unit}, limit {self.limit:g}"
+        now = f"{self.value:.1f} {self.unit}"
+        if self.is_beyond:
+            return f"{self.meaning}: {now}, limit {self.limit:g}"
+        if self.code in _RIGHT:
+            return f"{_RIGHT[self.code]} again; cleared after {CLEAR_AFTER_S:g} s without a fault"
+        calm = f"{self.limit * CLEAR_BELOW:g} {self.unit} or less for {CLEAR_AFTER_S:g} s"
+        return f"{_NAMES[self.code]} was above its limit {self.limit:g} and is {now} now; cleared after {calm}"
 
     def describe(self, now: float) -> dict[str, Any]:
         """As JSON."""
@@ -67,6 +78,7 @@ class Alert:
             "message": self.message,
             "value": round(self.value, 2),
             "limit": self.limit,
+            "beyond": self.is_beyond,
             "for_s": round(now - self.since, 1),
         }
 
@@ -84,9 +96,9 @@ class AlertChange:
         alert = self.alert
         if self.is_raised:
             return alert.message
-        if not alert.limit:
+        if alert.code in _RIGHT:
             return f"{_RIGHT[alert.code]} again"
-        return f"{_RIGHT[alert.code]} back below its limit: {alert.value:.1f} {alert.unit}, limit {alert.limit:g}"
+        return f"{_NAMES[alert.code]} is back below its limit: {alert.value:.1f} {alert.unit}, limit {alert.limit:g}"
 
 
 class AlertBook:
@@ -141,8 +153,8 @@ def _rules(readings: Readings, options: AlertOptions) -> tuple[tuple[str, str, s
     return (
         ("frame_time", "frames take too long", "ms", readings.frame_time_ms, options.frame_time_ms),
         ("memory", "resident memory is high", "MB", readings.memory_mb, options.memory_mb),
-        ("load", "load is high", "percent", readings.load_percent, options.load_percent),
-        ("error_rate", "engines fail", "percent", readings.error_rate_percent, options.error_rate_percent),
+        ("load", "load is high", "%", readings.load_percent, options.load_percent),
+        ("error_rate", "engines fail", "%", readings.error_rate_percent, options.error_rate_percent),
         ("queue", "frames pile up", "frames", readings.queued_frames, options.queued_frames),
         ("dropped", "frames are given up", "frames a minute", readings.dropped_frames, options.dropped_frames),
         ("logging", "log records cannot be written", "a minute", readings.lost_records, 0.0),

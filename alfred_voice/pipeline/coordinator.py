@@ -338,6 +338,7 @@ class Coordinator:
                 "final": metrics.final_ms.summary(),
                 "turn": metrics.turn_ms.summary(),
             },
+            "admission": self._upkeep.describe_admission(self.admit),
             "partials": self._upkeep.degradation.pace.describe(),
             "limits": {
                 "memory_mb": options.memory.limit_mb,

@@ -17,7 +17,7 @@ MOST_MARKS = 200
 DIGITS = 3
 """What is told of a value behind the point."""
 
-MarkKind = Literal["rung_up", "rung_down", "alert_raised", "alert_cleared"]
+MarkKind = Literal["rung_up", "rung_down", "alert_raised", "alert_cleared", "sessions_refused", "sessions_admitted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Mark:
     """Seconds since 1970."""
     kind: MarkKind
     name: str
-    """The rung's number, or the alert's code."""
+    """The rung's number, the alert's code, or ``admission``."""
     text: str
     """For people."""
 

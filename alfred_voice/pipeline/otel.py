@@ -76,7 +76,7 @@ class OtelTracing:
             from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
         except ImportError as error:
             raise ConfigError(
-                "tracing.enabled: expected OpenTelemetry's packages: pip install alfred-voice[otel]"
+                "tracing.enabled: expected OpenTelemetry's packages: .venv/bin/pip install -e '.[otel]'"
             ) from (error)
         exporter = exporter or OTLPSpanExporter(endpoint=options.endpoint, timeout=EXPORT_TIMEOUT_S)
         self._clock = clock

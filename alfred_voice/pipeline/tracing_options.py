@@ -13,9 +13,9 @@ from msgspec import Meta
 class TracingOptions:
     """Traces of turns, for OpenTelemetry; needs the extra ``otel``."""
 
-    enabled: Annotated[bool, Meta(description="export a span for each turn; needs pip install alfred-voice[otel]")] = (
-        False
-    )
+    enabled: Annotated[
+        bool, Meta(description="export a span for each turn; needs .venv/bin/pip install -e '.[otel]'")
+    ] = False
     endpoint: Annotated[
         str, Meta(min_length=8, max_length=2000, description="OTLP address over HTTP, up to and with /v1/traces")
     ] = "http://127.0.0.1:4318/v1/traces"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from alfred_voice.clock import Clock
+from alfred_voice.errors import Overloaded
 from alfred_voice.events import AudioAcknowledged, PipelineHealth
 from alfred_voice.pipeline.alerts import AlertBook, AlertChange, Readings
 from alfred_voice.pipeline.backpressure import Rung
@@ -185,10 +186,12 @@ class Upkeep:
         sessions = len(self._roster)
         demand = round(self.meter.demand.share(sessions + 1), 2)
         news = {"sessions": sessions, "rung": int(self.degradation.rung), "demand": demand}
+        reason = "" if admits else self.refusal()
+        self.vitals.note_admission(admits=admits, reason=reason)
         if admits:
             log.info("sessions_admitted", extra=news)
         else:
-            log.warning("sessions_refused", extra={**news, "reason": self.refusal()})
+            log.warning("sessions_refused", extra={**news, "reason": reason})
 
     def refusal(self) -> str:
         """Why nobody is let in now, for those who are refused and for the log."""
@@ -204,6 +207,20 @@ class Upkeep:
     def admits(self) -> bool:
         """Whether one more session may be let in: nothing is paused, and all speakers together can be served."""
         return self._can_serve_more and self.degradation.admits(self._clock.now())
+
+    def describe_admission(self, admit: Callable[[], None]) -> dict[str, Any]:
+        """Whether one more session would be let in now, and why not, as JSON.
+
+        Args:
+            admit: raises what one more would be refused with.
+        """
+        reason = ""
+        try:
+            admit()
+        except Overloaded as error:
+            reason = str(error)
+        demand, most = self.meter.demand.share(len(self._roster) + 1), self._options.backpressure.recovery
+        return {"admits": not reason, "reason": reason, "demand": round(demand, 4), "most": most}
 
     @property
     def _can_serve_more(self) -> bool:

@@ -92,9 +92,15 @@ class Vitals:
         """Mark an alert that was raised or cleared."""
         alert = change.alert
         word = "raised" if change.is_raised else "cleared"
-        text = f"alert {alert.code} {word}: {alert.meaning}, {alert.value:.1f} {alert.unit}"
+        text = f"alert {alert.code} {word}: {change.message}"
         kind: MarkKind = "alert_raised" if change.is_raised else "alert_cleared"
         self.history.mark(Mark(self._clock.wall(), kind, alert.code, text))
+
+    def note_admission(self, *, admits: bool, reason: str) -> None:
+        """Mark that new sessions are refused from now on, and why, or let in again."""
+        kind: MarkKind = "sessions_admitted" if admits else "sessions_refused"
+        text = "new sessions are let in again" if admits else reason
+        self.history.mark(Mark(self._clock.wall(), kind, "admission", text))
 
     def _mark_rung(self, rung: Rung, parts: LoadParts) -> None:
         was, self._rung = self._rung, rung

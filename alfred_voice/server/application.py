@@ -115,6 +115,7 @@ def open_settings(application: web.Application, settings: LiveSettings) -> None:
     """Let administrators see and change the settings while the daemon runs."""
     routes = SettingsRoutes(settings, application[OPTIONS].request_timeout_s)
     application.router.add_routes(routes.routes())
+    application[FEED].settings_version = lambda: settings.version
 
 
 async def _run_feed(application: web.Application) -> AsyncIterator[None]:

@@ -164,6 +164,8 @@ def _refusal(request: web.Request, error: web.HTTPException) -> web.Response:
         detail = f"nothing is at {path}"
     elif isinstance(error, web.HTTPMethodNotAllowed):
         detail = f"{path} takes {', '.join(sorted(error.allowed_methods))}, not {shorten(error.method)}"
+        if error.text and not error.text.startswith(str(error.status)):  # the library's own words say nothing more
+            detail += f": {error.text}"
     elif isinstance(error, web.HTTPRequestEntityTooLarge):
         detail = "the request's body is larger than the limit"
     else:

@@ -1,6 +1,7 @@
 // One chart on a canvas: lines over time with axes, limits, marks, and a cursor that pointer and keyboard move.
 
 import { make, put, set, timeOfDay } from "./monitor-dom.js";
+import { drawSign, gather } from "./monitor-marks.js";
 import { penOf } from "./monitor-pen.js";
 
 const LEFT = 40;
@@ -13,7 +14,7 @@ const DASHES = [[], [5, 3], [2, 2], [8, 3, 2, 3], [1, 3], [10, 4]];
 const TIME_STEPS = [10, 15, 30, 60, 120, 180, 300];
 const LEAST_SPAN_S = 60;
 const FAR_KEY_ROWS = 30;
-const MARK_GAP = 6; // pixels: marks that are nearer would lie upon each other
+const LABEL = 12; // px that a limit's name is tall
 
 /** @param {number} span @param {number} most */
 export function niceStep(span, most) {
@@ -34,6 +35,7 @@ export function niceStep(span, most) {
  * @property {string} name
  * @property {string} title
  * @property {string} unit
+ * @property {string} [brief] the unit where there is little room
  * @property {Line[]} lines
  * @property {number} least
  * @property {number} [top]
@@ -138,9 +140,9 @@ export class Chart {
     this.#onCursor(history.at[Math.min(last, Math.max(this.#view.from, row))]);
   }
 
-  /** @param {History} history @param {number} row */
-  #tell(history, row) {
-    const { lines, unit, text } = this.definition;
+  /** @param {History} history @param {number} row @param {string} [unit] */
+  #tell(history, row, unit = this.definition.unit) {
+    const { lines, text } = this.definition;
     const said = lines.map(({ column, label, scale = 1 }) => {
       const value = text((history.values(column)[row] ?? 0) * scale);
       return lines.length > 1 ? `${label} ${value}` : value;
@@ -156,7 +158,7 @@ export class Chart {
     set(this.#slider, "aria-valuemax", history.length - 1);
     set(this.#slider, "aria-valuenow", row);
     set(this.#slider, "aria-valuetext", [`${time}: ${this.#tell(history, row)}`, ...marks].join("; "));
-    put(this.#readout, this.#cursor === null ? "" : `${time} · ${this.#tell(history, row)}`);
+    put(this.#readout, this.#cursor === null ? "" : `${time} · ${this.#tell(history, row, this.definition.brief)}`);
     this.#slider.title = this.#cursor === null ? "" : marks.join("\n");
   }
 
@@ -266,6 +268,8 @@ export class Chart {
   #drawLimits(colours) {
     const pen = this.#pen;
     const { width } = this.#size;
+    /** @type {number[]} */
+    const taken = [];
     for (const { value, label, level, isBelow } of this.definition.limits()) {
       if (value > this.#view.top) continue;
       const y = Math.round(this.#y(value)) + 0.5;
@@ -276,9 +280,14 @@ export class Chart {
       pen.lineTo(width - RIGHT, y);
       pen.stroke();
       pen.setLineDash([]);
-      pen.textAlign = "left";
       pen.textBaseline = isBelow || y < TOP + 14 ? "top" : "bottom";
-      pen.fillText(label, LEFT + 4, y + (pen.textBaseline === "top" ? 3 : -2));
+      const told = y + (pen.textBaseline === "top" ? 3 : -2);
+      const middle = pen.textBaseline === "top" ? told + LABEL / 2 : told - LABEL / 2;
+      // Two limits may be close to each other: the second one is named at the other side.
+      const isTaken = taken.some((other) => Math.abs(other - middle) < LABEL);
+      taken.push(middle);
+      pen.textAlign = isTaken ? "right" : "left";
+      pen.fillText(label, isTaken ? width - RIGHT - 4 : LEFT + 4, told);
     }
   }
 
@@ -286,36 +295,8 @@ export class Chart {
   #drawMarks(history, colours) {
     const pen = this.#pen;
     const bottom = this.#size.height - BOTTOM;
-    const last = { rung: -Infinity, alert: -Infinity };
-    for (const mark of history.marks) {
-      if (mark.at < this.#view.start || mark.at > this.#view.end) continue;
-      const x = Math.round(this.#x(mark.at)) + 0.5;
-      const isAlert = mark.kind.startsWith("alert");
-      const family = isAlert ? "alert" : "rung";
-      if (x - last[family] < MARK_GAP) continue; // the cursor tells of all that were there
-      last[family] = x;
-      pen.strokeStyle = pen.fillStyle = isAlert ? colours.bad : colours.warn;
-      pen.globalAlpha = mark.kind === "rung_down" || mark.kind === "alert_cleared" ? 0.45 : 0.9;
-      pen.setLineDash([2, 3]);
-      pen.beginPath();
-      pen.moveTo(x, TOP);
-      pen.lineTo(x, bottom);
-      pen.stroke();
-      pen.setLineDash([]);
-      pen.beginPath();
-      if (isAlert) {
-        pen.moveTo(x, TOP - 8);
-        pen.lineTo(x + 4.5, TOP);
-        pen.lineTo(x - 4.5, TOP);
-      } else {
-        pen.moveTo(x, TOP - 8);
-        pen.lineTo(x + 4, TOP - 4);
-        pen.lineTo(x, TOP);
-        pen.lineTo(x - 4, TOP - 4);
-      }
-      pen.fill();
-      pen.globalAlpha = 1;
-    }
+    const seen = history.marks.filter((mark) => mark.at >= this.#view.start && mark.at <= this.#view.end);
+    for (const sign of gather(seen, (at) => this.#x(at))) drawSign(pen, sign, { top: TOP, bottom }, colours);
   }
 
   /** The stretches of a line without gaps, as points. @param {History} history @param {Line} line */

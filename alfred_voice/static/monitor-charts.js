@@ -63,7 +63,7 @@ export class Charts {
         name: "frame_time", title: "Frame time", unit: "ms", lines: one("frame_time_ms"), least: 2, text: (v) => number(v),
         limits: limit((l) => [{ value: l.frame_target_ms, label: `target ${l.frame_target_ms} ms`, level: "warn", isAlwaysShown: true }]),
       },
-      { name: "throughput", title: "Frames", unit: "per second", lines: one("throughput", 1), least: 50, text: (v) => number(v, 0), limits: none },
+      { name: "throughput", title: "Frames", unit: "per second", brief: "/s", lines: one("throughput", 1), least: 50, text: (v) => number(v, 0), limits: none },
       {
         name: "sessions", title: "Sessions", unit: "open", lines: one("sessions", 1), least: 4, text: (v) => number(v, 0), isStepped: true,
         limits: limit((l) => [{ value: l.sessions, label: `limit ${l.sessions}`, level: "warn" }]),
@@ -77,7 +77,7 @@ export class Charts {
           { value: l.gc_trigger_mb, label: `collects at ${l.gc_trigger_mb}`, level: "warn", isAlwaysShown: true, isBelow: true },
         ]),
       },
-      { name: "cpu", title: "Processor", unit: "% of a core", lines: one("cpu_percent", 3), least: 20, text: (v) => number(v, 0), limits: none },
+      { name: "cpu", title: "Processor", unit: "% of a core", brief: "%", lines: one("cpu_percent", 3), least: 20, text: (v) => number(v, 0), limits: none },
       {
         name: "lag", title: "Event loop lag", unit: "ms", lines: one("loop_lag_ms", 2), least: 5, text: (v) => number(v),
         limits: limit(() => [{ value: 100, label: "full load", level: "bad" }]),
@@ -101,7 +101,7 @@ export class Charts {
       cpu: [now.cpu_percent, `all threads · up ${duration(now.uptime_s)}`],
       lag: [now.load.event_loop_lag_ms, `99th percentile ${number(now.load.event_loop_lag_p99_ms, 1)} ms`],
     };
-    const alerts = new Set(now.alerts.map((alert) => alert.code));
+    const alerts = new Set(now.alerts.filter((alert) => alert.beyond).map((alert) => alert.code));
     for (const { definition, value, note, element } of this.#charts) {
       if (!(definition.name in figures)) continue;
       const [figure, said] = figures[definition.name];
@@ -121,7 +121,7 @@ export class Charts {
     this.#charts = this.#charts.filter((chart) => chart !== this.#lanes);
     const lines = columns.map((column, index) => ({ column, label: column.slice(5), colour: index }));
     const lanes = (this.#lanes = new Chart({
-      name: "lanes", title: "Lanes", unit: "s of computing a second", lines, least: 0.2, text: (v) => number(v, 2),
+      name: "lanes", title: "Lanes", unit: "s of computing a second", brief: "", lines, least: 0.2, text: (v) => number(v, 2),
       limits: () => [{ value: 1, label: "falls behind", level: "bad" }],
     }, { onCursor: (time) => this.#point(time) }));
     const legend = make("p", { class: "legend small" }, ...lines.map(({ label }, index) => (

@@ -4,6 +4,7 @@ import { ask, during, sure } from "./monitor-deeds.js";
 import { at, number, put } from "./monitor-dom.js";
 
 const PATH = "/monitor/load-test";
+const STOPS = ["test-stop", "test-stop-above"]; // beside the form, and in the bar, which is always in sight
 const GOING = new Set(["preparing", "running", "ending"]);
 
 export function openControls() {
@@ -14,7 +15,7 @@ export function openControls() {
     event.preventDefault();
     during(at("test-start", HTMLButtonElement), startTest);
   });
-  at("test-stop").addEventListener("click", () => during(at("test-stop", HTMLButtonElement), stopTest));
+  for (const name of STOPS) at(name).addEventListener("click", () => during(at(name, HTMLButtonElement), stopTest));
 }
 
 async function optimise() {
@@ -42,21 +43,35 @@ async function stopTest() {
 /** @param {import("./monitor-figures.js").LoadTest | null} test */
 export function drawTest(test) {
   const isGoing = test !== null && GOING.has(test.state);
-  const [start, stop] = [at("test-start", HTMLButtonElement), at("test-stop", HTMLButtonElement)];
+  const start = at("test-start", HTMLButtonElement);
   const progress = at("test-progress", HTMLProgressElement);
   if (!start.hasAttribute("aria-busy")) start.disabled = isGoing;
-  if (!stop.hasAttribute("aria-busy")) stop.disabled = !isGoing;
+  for (const name of STOPS) {
+    const stop = at(name, HTMLButtonElement);
+    if (!stop.hasAttribute("aria-busy")) stop.disabled = !isGoing;
+  }
+  at("test-strip").hidden = !isGoing;
   progress.hidden = !isGoing;
   if (test) {
-    progress.value = test.state === "running" ? 1 - test.left_s / test.seconds : test.state === "ending" ? 1 : 0;
+    if (test.state === "preparing") progress.removeAttribute("value");
+    else progress.value = test.state === "running" ? 1 - test.left_s / test.seconds : 1;
     put(at("test-state"), sentence(test));
+    if (isGoing) put(at("test-brief"), brief(test));
   }
 }
 
 /** @param {import("./monitor-figures.js").LoadTest} test */
+function brief(test) {
+  if (test.state !== "running") return test.state === "preparing" ? "Load test: begins" : "Load test: ends";
+  const waiting = test.refused ? `, ${test.refused} waiting` : "";
+  return `Load test: ${test.opened} of ${test.sessions} in${waiting}, ${number(Math.ceil(test.left_s), 0)} s left`;
+}
+
+/** @param {import("./monitor-figures.js").LoadTest} test */
 function sentence(test) {
-  const refused = test.refused ? `, ${test.refused} refused (${test.reason})` : "";
-  const done = `${test.opened} sessions${refused}, ${number(test.frames, 0)} frames sent, ${number(test.skipped, 0)} left out, ${test.finals} finals`;
+  const where = test.state === "running" ? "waiting at the door" : "never let in";
+  const refused = test.refused ? `, ${test.refused} ${where} (${test.reason})` : "";
+  const done = `${test.opened} of ${test.sessions} sessions in${refused}; ${number(test.frames, 0)} frames sent, ${number(test.skipped, 0)} left out, ${test.finals} finals`;
   switch (test.state) {
     case "preparing": return "The clients are told what to say.";
     case "running": return `Running for another ${number(Math.ceil(test.left_s), 0)} s: ${done}.`;

@@ -20,6 +20,12 @@ export function notify(message, level = "good") {
   noticeTimer = setTimeout(() => { notice.hidden = true; }, NOTICE_MS);
 }
 
+// Takes away what was told last.
+export function hush() {
+  clearTimeout(noticeTimer);
+  at("notice").hidden = true;
+}
+
 export class Refused extends Error {
   /** @param {number} status @param {import("./monitor-figures.js").Problem} problem */
   constructor(status, problem) {

@@ -2,7 +2,8 @@
  * What the monitor's feeds tell, as types: docs/protocol.md says what the fields mean. Nothing here runs.
  *
  * @typedef {{count: number, p50: number, p95: number, max: number}} Summary
- * @typedef {{code: string, message: string, for_s: number}} Alert
+ * @typedef {{code: string, message: string, beyond: boolean, for_s: number}} Alert `beyond` is false while it waits to be cleared
+ * @typedef {{admits: boolean, reason: string, demand: number, most: number}} Admission
  * @typedef {{memory_mb: number, gc_trigger_mb: number, frame_target_ms: number, threshold: number, recovery: number, sessions: number}} Limits
  * @typedef {{partial_factor: number, partial_share: number, drops_frames: boolean, admits: boolean, smaller_model: boolean,
  *   prefetches: boolean}} Measures
@@ -34,6 +35,7 @@
  * @typedef {object} LoadTest
  * @property {"preparing" | "running" | "ending" | "failed" | "stopped" | "done"} state
  * @property {string} reason
+ * @property {number} sessions
  * @property {number} seconds
  * @property {number} left_s
  * @property {number} opened
@@ -59,6 +61,8 @@
  * @property {boolean} ready
  * @property {Record<string, string>} checks
  * @property {LoadTest | null} load_test
+ * @property {Admission} admission
+ * @property {number | null} settings_version
  */
 
 /**

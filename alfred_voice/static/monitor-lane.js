@@ -45,7 +45,8 @@ export class LaneView {
     at("lane-end").hidden = false;
     this.#drawText();
     at("lane", HTMLDialogElement).showModal();
-    at("lane-close").focus();
+    at("lane-close").focus({ preventScroll: true }); // on a telephone it stands below the session's name
+    at("lane").scrollTop = 0;
     this.#resize();
     this.#stream = new EventStream(`/monitor/sessions/${encodeURIComponent(id)}/feed`, {
       silentMs: SILENT_MS,
@@ -154,7 +155,13 @@ export class LaneView {
     const log = at("lane-log");
     const box = at("lane-log-box");
     const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
-    log.append(make("li", { "data-kind": event.type }, make("time", {}, clock(momentOf(event))), make("span", {}, said)));
+    const moment = momentOf(event);
+    const line = make("li", { "data-kind": event.type, "data-ms": moment }, make("time", {}, clock(moment)), make("span", {}, said));
+    // A final is told after the pause that followed its words, and yet comes before it.
+    let later = log.lastElementChild;
+    while (later && Number(later.getAttribute("data-ms")) > moment) later = later.previousElementSibling;
+    if (later) later.after(line);
+    else log.prepend(line);
     while (log.children.length > MOST_TOLD) log.firstElementChild?.remove();
     if (isAtEnd) box.scrollTop = box.scrollHeight;
   }

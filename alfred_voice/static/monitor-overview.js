@@ -38,7 +38,9 @@ export function drawNow(now) {
   drawHealth(now);
   drawLoad(now);
   drawLadder(now);
-  list(at("alerts"), now.alerts, () => make("li", {}, make("b"), make("span"), make("span")), ({ children: [code, message, age] }, alert) => {
+  list(at("alerts"), now.alerts, () => make("li", {}, make("b"), make("span"), make("span")), (item, alert) => {
+    const [code, message, age] = item.children;
+    set(item, "data-level", alert.beyond ? "bad" : "warn");
     put(code, `${words(alert.code)} `);
     put(message, `${alert.message} `);
     put(age, `· for ${duration(alert.for_s)}`);
@@ -48,7 +50,7 @@ export function drawNow(now) {
 
 /** @param {import("./monitor-figures.js").Now} now */
 function drawHealth(now) {
-  const health = now.ready ? now.pipelineState.health : now.pipelineState.health === "failed" ? "failed" : "not ready";
+  const health = healthOf(now);
   put(at("health"), health);
   set(at("health-card"), "data-level", health);
   put(at("health-why"), reason(now, health));
@@ -57,8 +59,27 @@ function drawHealth(now) {
     set(item, "data-level", state === "pass" ? "good" : "bad");
   });
   put(at("uptime"), `Up for ${duration(now.uptime_s)} · ${now.resourceOptimization.backpressureEvents} changes of rung`);
-  const title = `${health === "healthy" ? "" : "⚠ "}${health} · Alfred Voice monitor`;
-  if (document.title !== title) document.title = title;
+  drawAdmission(now);
+}
+
+/** @param {import("./monitor-figures.js").Now} now */
+function healthOf(now) {
+  return now.ready ? now.pipelineState.health : now.pipelineState.health === "failed" ? "failed" : "not ready";
+}
+
+/** What a tab that nobody looks at says. @param {import("./monitor-figures.js").Now} now */
+export function titleOf(now) {
+  const health = healthOf(now);
+  const isShut = now.ready && !now.admission.admits;
+  return `${health === "healthy" && !isShut ? "" : "⚠ "}${health}${isShut ? ", refuses newcomers" : ""} · Alfred Voice monitor`;
+}
+
+/** @param {import("./monitor-figures.js").Now} now */
+function drawAdmission({ admission, ready }) {
+  const line = at("admission");
+  line.hidden = !ready; // why it is not ready is said above
+  set(line, "data-level", admission.admits ? "good" : "bad");
+  put(line, admission.admits ? "New sessions are let in." : `New sessions are refused: ${admission.reason}.`);
 }
 
 /** @param {import("./monitor-figures.js").Now} now @param {string} health */
@@ -68,7 +89,8 @@ function reason(now, health) {
   const rung = rungs[now.pipelineState.degradationRung];
   if (rung?.rung) return `Rung ${rung.rung}, ${rung.name}: ${measures(rung)}.`;
   if (health === "stressed") return "Load is beyond the threshold.";
-  if (now.alerts.length) return "It keeps up, and yet a figure is beyond its limit.";
+  if (now.alerts.some((alert) => alert.beyond)) return "It keeps up, and yet a figure is beyond its limit.";
+  if (now.alerts.length) return "It keeps up; a figure was beyond its limit a moment ago.";
   return "It keeps up, and does all that is configured.";
 }
 
@@ -79,6 +101,7 @@ function drawLoad(now) {
   put(at("load"), number(now.pipelineState.processingLoad, 0));
   put(at("load-worst"), worst.value >= 0.01 ? `most of it: ${worst.label}` : "nothing weighs on it");
   put(at("load-limits"), `degrades from ${number(now.limits.threshold * 100, 0)} %, recovers below ${number(now.limits.recovery * 100, 0)} %`);
+  put(at("load-demand"), demandOf(now));
   const scale = at("load-scale");
   scale.style.setProperty("--share", String(Math.min(1, now.pipelineState.processingLoad / 100)));
   scale.style.setProperty("--threshold", String(now.limits.threshold));
@@ -92,6 +115,12 @@ function drawLoad(now) {
     set(item, "data-level", part.value >= now.limits.threshold ? "bad" : part.value >= now.limits.recovery ? "warn" : "good");
     item.classList.toggle("worst", part === worst && part.value >= 0.01);
   });
+}
+
+/** @param {import("./monitor-figures.js").Now} now */
+function demandOf({ admission: { demand, most } }) {
+  if (!demand) return "Too little has been said of late to tell what one more session would ask for.";
+  return `With one more session, going by who speaks: ${number(demand * 100, 0)} % of the busiest engine; new ones are let in up to ${number(most * 100, 0)} %.`;
 }
 
 function makePart() {

@@ -41,6 +41,8 @@ export class Sessions {
   /** @type {{column: Column, way: number} | null} null: the newest first, as they are told */
   #sort = null;
   #open;
+  /** The one button of the table that Tab stops at. @type {HTMLElement | null} */
+  #stop = null;
 
   /** @param {(id: string) => void} open shows one session's lane */
   constructor(open) {
@@ -48,6 +50,35 @@ export class Sessions {
     at("sessions-head").append(...COLUMNS.map((column) => this.#makeHead(column)),
       make("th", { scope: "col" }, make("span", { class: "unseen" }, "Action")));
     at("filter").addEventListener("input", () => this.#draw());
+    at("sessions").addEventListener("keydown", (event) => this.#key(event));
+    at("sessions").addEventListener("focusin", ({ target }) => { if (target instanceof HTMLButtonElement) this.#stopAt(target); });
+  }
+
+  /** Tab stops once in the table: a hundred rows are no two hundred stops. @param {HTMLElement} button */
+  #stopAt(button) {
+    if (this.#stop === button) return;
+    if (this.#stop) this.#stop.tabIndex = -1;
+    this.#stop = button;
+    button.tabIndex = 0;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (!(event.target instanceof HTMLButtonElement) || event.altKey || event.ctrlKey || event.metaKey) return;
+    const row = event.target.closest("tr");
+    const rows = at("sessions");
+    const isEnd = event.target.classList.contains("danger");
+    /** @type {Record<string, [Element | null | undefined, boolean]>} the row, and whether its end is meant */
+    const steps = {
+      ArrowDown: [row?.nextElementSibling, isEnd], ArrowUp: [row?.previousElementSibling, isEnd],
+      Home: [rows.firstElementChild, isEnd], End: [rows.lastElementChild, isEnd], ArrowRight: [row, true], ArrowLeft: [row, false],
+    };
+    const step = steps[event.key];
+    if (!step) return;
+    event.preventDefault();
+    /** @type {HTMLElement | null | undefined} */
+    const next = step[0]?.querySelector(step[1] ? ".danger" : ".open");
+    next?.focus();
   }
 
   /** @param {import("./monitor-figures.js").Table} told */
@@ -104,8 +135,10 @@ export class Sessions {
     const { total, sessions } = this.#told;
     const listed = this.#listed();
     const names = new Set(listed.map((session) => session.session_id));
+    let isLost = false;
     for (const [name, { row }] of this.#rows) {
       if (!names.has(name)) {
+        isLost ||= row.contains(document.activeElement);
         row.remove();
         this.#rows.delete(name);
       }
@@ -122,17 +155,25 @@ export class Sessions {
       else body.insertBefore(made.row, place);
       drawRow(made.cells, session);
     }
+    const first = body.querySelector("button");
+    if (first && !this.#stop?.isConnected) this.#stopAt(first);
+    if (isLost) (first ?? at("sessions-title")).focus();
     put(at("sessions-count"), total);
     put(at("sessions-note"), noteOf(total, sessions, listed));
-    at("sessions-table").hidden = sessions.length === 0;
+    at("sessions-table").hidden = listed.length === 0;
+    const wanted = at("filter", HTMLInputElement).value.trim();
+    at("no-match").hidden = sessions.length === 0 || listed.length > 0;
+    put(at("no-match"), at("no-match").hidden ? "" : `Neither name nor words of a session contain “${wanted}”.`);
     at("no-sessions").hidden = sessions.length > 0;
   }
 
   /** @param {SessionRow} session */
   #makeRow(session) {
     const id = session.session_id;
-    const opener = make("button", { type: "button", class: "open", "aria-haspopup": "dialog", "aria-label": `Watch session ${id}`, title: id }, id);
+    const opener = make("button", { type: "button", class: "open", tabindex: -1, "aria-haspopup": "dialog", "aria-label": `Watch session ${id}`, title: id }, id);
     opener.addEventListener("click", () => this.#open(id));
+    const ender = endButton(id);
+    ender.tabIndex = -1;
     const state = make("span", { class: "state" });
     /** @type {Record<string, HTMLElement>} */
     const cells = { state };
@@ -141,7 +182,7 @@ export class Sessions {
       cells[name] = make("td", { class: isNumber ? "number" : name, "data-column": name });
       row.append(cells[name]);
     }
-    row.append(make("td", { class: "action" }, endButton(id)));
+    row.append(make("td", { class: "action" }, ender));
     return { row, cells, opener };
   }
 }

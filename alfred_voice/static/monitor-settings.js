@@ -1,12 +1,12 @@
 // The settings that an operator changes while the daemon runs. The daemon checks them; its words stand beside the field.
 
-import { ask, notify, Refused } from "./monitor-deeds.js";
+import { ask, hush, notify, Refused } from "./monitor-deeds.js";
 import { at, make, put } from "./monitor-dom.js";
 
 /**
  * @typedef {string | number | boolean} Value
  * @typedef {{value: Value, applies_to: string}} Setting as the daemon tells it
- * @typedef {{input: HTMLInputElement | HTMLSelectElement, problem: HTMLElement, value: Value}} Field
+ * @typedef {{label: string, input: HTMLInputElement | HTMLSelectElement, problem: HTMLElement, value: Value}} Field
  */
 
 /** @type {[string, [string, string][]][]} */
@@ -25,10 +25,21 @@ const REACHES = { now: "at once", "new sessions": "new sessions", model: "with t
 /** @type {Map<string, Field>} */
 const fields = new Map();
 
+const NOTE = "They hold until the daemon ends or reads its files again.";
+/** @type {number | null} */
+let version = null;
+
+/** Read again what somebody else has changed. @param {number | null} newest as the feed tells it */
+export function followSettings(newest) {
+  if (newest === null || newest === version) return;
+  version = newest;
+  openSettings();
+}
+
 // Draws the panel; without live settings the daemon has none to show.
 export async function openSettings() {
   const form = at("settings");
-  /** @type {{keys: Record<string, Setting>}} */
+  /** @type {{keys: Record<string, Setting>, version: number}} */
   let told;
   try {
     told = await ask("GET", "/config");
@@ -37,8 +48,13 @@ export async function openSettings() {
     put(at("settings-note"), isAbsent ? "This daemon's settings cannot change while it runs." : `They cannot be read: ${wordsOf(error)}`);
     return;
   }
+  version = told.version;
+  if (fields.size) {
+    refresh(told.keys);
+    return;
+  }
+  put(at("settings-note"), NOTE);
   form.replaceChildren();
-  fields.clear();
   for (const [title, keys] of GROUPS) {
     const known = keys.filter(([key]) => key in told.keys);
     if (known.length) form.append(make("fieldset", {}, make("legend", {}, title), ...known.map(([key, label]) => makeField(key, label, told.keys[key]))));
@@ -46,6 +62,21 @@ export async function openSettings() {
   form.append(make("p", { class: "form-error", id: "settings-error", role: "alert" }),
     make("p", { class: "actions" }, make("button", { type: "submit", id: "settings-apply", disabled: true }, "Apply"),
       make("button", { type: "reset", id: "settings-reset", disabled: true }, "As they are")));
+}
+
+/** What stands in a field that nobody has touched is what holds now. @param {Record<string, Setting>} keys */
+function refresh(keys) {
+  const changed = [];
+  for (const [key, field] of fields) {
+    const { value } = keys[key] ?? field;
+    if (value === field.value) continue;
+    changed.push(`${field.label} ${field.value} → ${value}`);
+    const isTouched = wanted(field) !== field.value;
+    field.value = value;
+    if (!isTouched) fill(field);
+  }
+  put(at("settings-note"), changed.length ? `Changed elsewhere just now: ${changed.join(", ")}.` : NOTE);
+  drawChanged();
 }
 
 /** @param {string} key @param {string} label @param {Setting} setting */
@@ -62,7 +93,7 @@ function makeField(key, label, { value, applies_to: reach }) {
     const choices = new Set([...(CHOICES[key] ?? []), value]);
     input = make("select", attributes, ...[...choices].map((choice) => make("option", { value: choice }, choice)));
   }
-  const field = { input, problem, value };
+  const field = { label, input, problem, value };
   fields.set(key, field);
   fill(field);
   return make("div", { class: "setting" }, make("label", { for: id }, label), input, hint, problem);
@@ -97,11 +128,36 @@ function drawChanged() {
   for (const name of ["settings-apply", "settings-reset"]) at(name, HTMLButtonElement).disabled = isNone;
 }
 
+/**
+ * The fields that a sentence is about: that of the key, or those of a room that it names, as they do not go together.
+ * @param {string} key @param {string} words
+ */
+function fieldsOf(key, words) {
+  const field = fields.get(key);
+  if (field) return [field];
+  return [...fields].filter(([known]) => known.startsWith(`${key}.`) && names(known, words)).map(([, found]) => found);
+}
+
+/** @param {string} key @param {string} words */
+function names(key, words) {
+  return new RegExp(`\\b${key.slice(key.indexOf(".") + 1)}\\b`).test(words);
+}
+
+/** A room's sentence in the words that stand on the page. @param {string} room @param {string} words */
+function inLabels(room, words) {
+  if (fields.has(room)) return words;
+  let said = words;
+  for (const [key, { label }] of fields) {
+    if (key.startsWith(`${room}.`)) said = said.replace(new RegExp(`\\b${key.slice(room.length + 1)}\\b`), `“${label}”`);
+  }
+  return said;
+}
+
 /** @param {string} text */
 function showProblems(text) {
   const lines = text.split("\n").map((line) => line.replace(/^- /, ""));
-  /** @type {HTMLElement | null} */
-  let first = null;
+  /** @type {Field[]} */
+  const wrong = [];
   /** @type {string[]} */
   const rest = [];
   for (const { input, problem } of fields.values()) {
@@ -110,17 +166,17 @@ function showProblems(text) {
   }
   for (const line of lines) {
     const [key, ...said] = line.split(": ");
-    const field = fields.get(key);
-    if (!field) {
-      if (!/^\d+ settings are wrong:$/.test(line) && line) rest.push(line);
-      continue;
+    const words = said.join(": ").replace(/ \([^()]*\)$/, ""); // without where the values come from
+    const meant = fieldsOf(key, words);
+    if (!meant.length && !/^\d+ settings are wrong:$/.test(line) && line) rest.push(line);
+    for (const field of meant) {
+      put(field.problem, inLabels(key, words));
+      field.input.setAttribute("aria-invalid", "true");
+      wrong.push(field);
     }
-    put(field.problem, said.join(": ").replace(/ \([^()]*\)$/, ""));
-    field.input.setAttribute("aria-invalid", "true");
-    first ??= field.input;
   }
   if (fields.size) put(at("settings-error"), rest.join(" "));
-  first?.focus();
+  (wrong.find((field) => wanted(field) !== field.value) ?? wrong[0])?.input.focus();
 }
 
 /** @param {unknown} error */
@@ -146,6 +202,7 @@ async function apply() {
     const told = Object.entries(answer.changes).map(([key, { from, to, applies_to: reach }]) => `${key} ${from} → ${to} (${REACHES[reach] ?? reach})`);
     notify(told.length ? `Changed: ${told.join(", ")}.` : "Nothing has changed.");
   } catch (error) {
+    hush(); // what was told before is over, and may lie upon the words that are told now
     showProblems(wordsOf(error));
     if (!(error instanceof Refused)) notify(`That did not reach the daemon: ${wordsOf(error)}`, "bad");
   }

@@ -1,6 +1,7 @@
 // The last half minute of one session on one time line: level, probability, speech, text, turns, the daemon's own speech.
 
 import { clock, number } from "./monitor-dom.js";
+import { roomBeside } from "./monitor-marks.js";
 import { penOf } from "./monitor-pen.js";
 
 /**
@@ -204,7 +205,7 @@ export class Timeline {
       this.#block(speech, end, places.speech);
     }
     lane.texts.forEach((text, index) => this.#drawText(text, lane.texts[index + 1]?.from ?? end, end, places.text, colours));
-    for (const turn of lane.turns) this.#drawTurn(turn, end, places.turns, colours);
+    this.#drawTurns(lane.turns, end, places.turns, colours);
     for (const { from, to, isCut, text } of lane.speeches) {
       const colour = isCut ? colours.warn : colours.accent;
       this.#block({ from, to: to ?? lane.clockMs, colour, ink: colours.surface, text, isOpen: to === null }, end, places.daemon);
@@ -335,11 +336,34 @@ export class Timeline {
     pen.fillText(told, from, y);
   }
 
-  /** @param {Turn} turn @param {number} end @param {Place} place @param {Colours} colours */
-  #drawTurn({ at, probability, isComplete, reason }, end, { y, height }, colours) {
+  /**
+   * Signs first; then the words of each that have room, those of complete turns before the others.
+   * @param {Turn[]} turns
+   * @param {number} end
+   * @param {Place} place
+   * @param {Colours} colours
+   */
+  #drawTurns(turns, end, { y, height }, colours) {
     const pen = this.#pen;
-    const x = this.#x(at, end);
     const middle = y + height / 2;
+    /** @type {[number, number][]} */
+    const taken = turns.map(({ at }) => [this.#x(at, end) - 7, this.#x(at, end) + 7]);
+    for (const turn of turns) this.#drawTurn(turn, this.#x(turn.at, end), middle, colours);
+    pen.fillStyle = colours.ink;
+    for (const { at, probability, isComplete, reason } of [...turns].reverse().sort((a, b) => Number(b.isComplete) - Number(a.isComplete))) {
+      const said = `${number(probability * 100, 0)} %${isComplete && reason !== "model" ? ` ${reason}` : ""}`;
+      const x = this.#x(at, end);
+      const room = roomBeside(x, pen.measureText(said).width, taken, [LABELS, this.#width]);
+      if (!room) continue; // the list tells it in words
+      taken.push(room.span);
+      pen.textAlign = room.side === "right" ? "left" : "right";
+      pen.fillText(said, x + (room.side === "right" ? 10 : -10), middle);
+    }
+  }
+
+  /** @param {Turn} turn @param {number} x @param {number} middle @param {Colours} colours */
+  #drawTurn({ isComplete }, x, middle, colours) {
+    const pen = this.#pen;
     pen.strokeStyle = pen.fillStyle = isComplete ? colours.accent : colours.warn;
     pen.beginPath();
     pen.moveTo(x, middle - 6);
@@ -349,11 +373,6 @@ export class Timeline {
     pen.closePath();
     if (isComplete) pen.fill();
     else pen.stroke();
-    const said = `${number(probability * 100, 0)} %${isComplete && reason !== "model" ? ` ${reason}` : ""}`;
-    pen.fillStyle = colours.ink;
-    // Near the right edge there is room on the left only.
-    pen.textAlign = x > this.#width - 60 ? "right" : "left";
-    pen.fillText(said, x + (pen.textAlign === "right" ? -10 : 10), middle);
   }
 
   /** @param {number} at @param {number} end @param {Place} place @param {Colours} colours */

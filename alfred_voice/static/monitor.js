@@ -3,13 +3,13 @@
 import { Charts } from "./monitor-charts.js";
 import { drawTest, openControls } from "./monitor-controls.js";
 import { during } from "./monitor-deeds.js";
-import { at, duration, put } from "./monitor-dom.js";
+import { at, duration, put, set } from "./monitor-dom.js";
 import { EventStream } from "./monitor-feed.js";
 import { History } from "./monitor-history.js";
 import { LaneView } from "./monitor-lane.js";
-import { drawLanes, drawLog, drawNow, introduce } from "./monitor-overview.js";
+import { drawLanes, drawLog, drawNow, introduce, titleOf } from "./monitor-overview.js";
 import { Sessions } from "./monitor-sessions.js";
-import { listenToSettings, openSettings } from "./monitor-settings.js";
+import { followSettings, listenToSettings, openSettings } from "./monitor-settings.js";
 import { leave, signOut } from "./sign-out.js";
 
 const STALE_INTERVALS = 4; // so many messages that have not come are no accident
@@ -44,6 +44,7 @@ const RECEIVE = {
   /** @param {import("./monitor-figures.js").Now} told */
   now(told) {
     newest = told;
+    followSettings(told.settings_version);
     drawSoon();
   },
   /** @param {import("./monitor-figures.js").Table} told */
@@ -86,10 +87,21 @@ function drawLink() {
   document.body.dataset.link = state;
   put(at("link"), { live: "live", connecting: "connecting", stale: "not live" }[state]);
   at("stale").hidden = state !== "stale";
+  drawTab(state);
   if (state === "stale") {
     const age = Number.isFinite(lastAt) ? `What you see is ${duration(silentMs / 1000)} old.` : "There is nothing to be seen yet.";
     put(at("stale"), refusal || `${age} The daemon does not answer; the page tries again by itself.`);
   }
+}
+
+/**
+ * What a tab in the background says, in which nothing is drawn.
+ * @param {string} state
+ */
+function drawTab(state) {
+  const title = state === "stale" ? "✖ gone · Alfred Voice monitor" : newest ? titleOf(newest) : document.title;
+  if (document.title !== title) document.title = title;
+  set(at("icon", HTMLLinkElement), "href", state === "stale" ? "/static/favicon-gone.svg" : "/static/favicon.svg");
 }
 
 /** @param {import("./monitor-feed.js").LinkState} state @param {import("./monitor-feed.js").LinkDetail} detail */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -83,6 +84,26 @@ async def test_it_says_in_a_word_that_the_daemon_is_well(open_page: OpenPage) ->
     await expect(page.locator('#ladder [aria-current="step"]')).to_have_attribute("data-rung", "0")
     await expect(page.locator("#parts li")).to_have_count(8)
     await expect(page).to_have_title("healthy · Alfred Voice monitor")
+    await expect(page.locator("#admission")).to_have_text("New sessions are let in.")
+
+
+async def test_an_alert_whose_figure_is_back_does_not_say_that_it_is_high(
+    open_page: OpenPage, start_daemon: StartDaemon
+) -> None:
+    with start_daemon("--set", "alerts.memory_mb=20", command=SCRIPTED) as daemon:
+        page = await open_page("/monitor", at=daemon)
+        alert = page.locator("#alerts li")
+        await expect(alert).to_contain_text("resident memory is high")
+        await expect(alert).to_have_attribute("data-level", "bad")
+        await expect(page.locator("#health-why")).to_contain_text("a figure is beyond its limit")
+        # A little above what it is: back within the limit, and not so far that the alert is cleared.
+        limit = math.ceil((await asyncio.to_thread(metrics_of, daemon))["pipelineState"]["memoryUsage"] * 1.05)
+        await page.get_by_label("Memory, MB", exact=True).fill(str(limit))
+        await page.locator("#settings-apply").click()
+        await expect(alert).to_contain_text(f"resident memory was above its limit {limit} and is ")
+        await expect(alert).to_have_attribute("data-level", "warn")
+        await expect(page.locator("#health-why")).to_contain_text("was beyond its limit a moment ago")
+        await expect(page.locator('[data-figure="memory"]')).to_have_attribute("data-level", "ok")
 
 
 async def test_what_it_shows_agrees_with_the_metrics(open_page: OpenPage, daemon: Daemon, beckett: Int16) -> None:
@@ -158,11 +179,16 @@ async def test_a_daemon_that_stops_shows_and_comes_back_when_it_is_there_again(
         port = first.port
     await expect(page.locator("#stale")).to_have_text(re.compile(r"What you see is .* old"))
     await expect(page.locator("#link")).to_have_text("not live")
+    # A tab in the background has nothing else to say it by.
+    await expect(page).to_have_title("✖ gone · Alfred Voice monitor")
+    await expect(page.locator("#icon")).to_have_attribute("href", "/static/favicon-gone.svg")
 
     with start_daemon(port=port):
         await expect(page.locator("#link")).to_have_text("live")
         await expect(page.locator("#stale")).to_be_hidden()
         await expect(page.locator("#health")).to_have_text("healthy")
+        await expect(page).to_have_title("healthy · Alfred Voice monitor")
+        await expect(page.locator("#icon")).to_have_attribute("href", "/static/favicon.svg")
 
 
 # Sessions
@@ -206,6 +232,8 @@ async def test_a_sessions_lane_shows_what_is_said_and_decided(
         await expect(log.locator('[data-kind="ttsStart"]').first).to_contain_text("somebody talks over")
         await expect(log.locator('[data-kind="interruption"]').first).to_be_visible(timeout=PATIENT_MS)
         await picture(page, "monitor-lane", whole=False)
+        told = await log.locator("li").evaluate_all("all => all.map((one) => Number(one.dataset.ms))")
+        assert told == sorted(told), "the list goes by time, whatever was told first"
         await page.keyboard.press("Escape")
         await expect(page.locator("#lane")).to_be_hidden()
         await expect(page.get_by_role("button", name="Watch session watched")).to_be_focused()
@@ -237,6 +265,9 @@ async def test_the_table_is_sorted_and_filtered(open_page: OpenPage, daemon: Dae
         await page.locator("#filter").fill("ONE")
         await expect(names).to_have_text(["a-one"])
         await expect(page.locator("#sessions-note")).to_contain_text("1 shown")
+        await page.locator("#filter").fill("three")
+        await expect(page.locator("#no-match")).to_have_text("Neither name nor words of a session contain “three”.")
+        await expect(page.locator("#sessions-table")).to_be_hidden()
 
 
 # Words from strangers
@@ -285,10 +316,43 @@ async def test_settings_change_live_and_mistakes_are_said_beside_the_field(
         await expect(page.locator("#settings-apply")).to_be_disabled()
         # Every viewer sees it, in what is drawn, too.
         await expect(page.locator('[data-figure="sessions"] .note')).to_have_text("of 7 at most")
-        # Two that do not go together belong to no field of their own.
-        await page.get_by_label("Up from load").fill("0.3")
+        # Two that do not go together are both marked, in the words of the page.
+        await expect(page.locator("#notice")).to_be_visible()
+        up = page.get_by_label("Up from load")
+        await up.fill("0.3")
         await page.locator("#settings-apply").click()
-        await expect(page.locator("#settings-error")).to_contain_text("must be below threshold")
+        said = "“Down below load” (0.6) must be below “Up from load” (0.3)"
+        for key in ("backpressure.threshold", "backpressure.recovery"):
+            await expect(page.locator(f'[id="set-{key}-error"]')).to_have_text(said)
+            await expect(page.locator(f'[id="set-{key}"]')).to_have_attribute("aria-invalid", "true")
+        await expect(up).to_be_focused()
+        await expect(up).to_have_accessible_description(re.compile("must be below"))
+        await expect(page.locator("#settings-error")).to_be_empty()
+        await expect(page.locator("#notice")).to_be_hidden()
+
+
+async def test_what_is_changed_in_one_monitor_shows_in_the_others(
+    open_page: OpenPage, start_daemon: StartDaemon
+) -> None:
+    with start_daemon(command=SCRIPTED) as daemon:
+        here, there = await open_page("/monitor", at=daemon), await open_page("/monitor", at=daemon)
+        await there.get_by_label("Idle sessions end after, s").fill("123")
+        await expect(here.get_by_label("Sessions at most")).to_have_value("512")
+        asked = []
+        there.on("request", lambda request: asked.append(request.url.endswith("/config")))
+
+        await here.get_by_label("Sessions at most").fill("7")
+        await here.locator("#settings-apply").click()
+
+        await expect(there.get_by_label("Sessions at most")).to_have_value("7")
+        await expect(there.locator("#settings-note")).to_have_text(
+            "Changed elsewhere just now: Sessions at most 512 → 7."
+        )
+        # What is being typed stays.
+        await expect(there.get_by_label("Idle sessions end after, s")).to_have_value("123")
+        await expect(there.locator("#settings-apply")).to_be_enabled()
+        await there.wait_for_timeout(1_500)
+        assert asked.count(True) == 1, "settings are read when they have changed, and only then"
 
 
 async def test_a_load_test_is_started_seen_and_stopped(open_page: OpenPage, daemon: Daemon) -> None:
@@ -298,13 +362,38 @@ async def test_a_load_test_is_started_seen_and_stopped(open_page: OpenPage, daem
     await page.locator("#test-speech").select_option("0")
     await page.locator("#test-start").click()
 
-    await expect(page.locator("#test-state")).to_have_text(re.compile(r"Running for another \d+ s: 3 sessions"))
+    await expect(page.locator("#test-state")).to_have_text(
+        re.compile(r"Running for another \d+ s: 3 of 3 sessions in;")
+    )
     await expect(figure(page, "sessions")).to_have_text("3")
     await expect(page.locator("#sessions tr")).to_have_count(3)
     await expect(page.locator("#test-start")).to_be_disabled()
-    await page.locator("#test-stop").click()
-    await expect(page.locator("#test-state")).to_have_text(re.compile("^Stopped: 3 sessions"))
+    # It can be stopped from wherever one looks.
+    await page.locator("h1").scroll_into_view_if_needed()
+    strip = page.locator("#test-strip")
+    await expect(strip).to_contain_text(re.compile(r"Load test: 3 of 3 in, \d+ s left"))
+    await expect(strip.get_by_role("button", name="Stop the load test")).to_be_in_viewport()
+    await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    await strip.get_by_role("button", name="Stop the load test").click()
+    await expect(page.locator("#test-state")).to_have_text(re.compile("^Stopped: 3 of 3 sessions in;"))
+    await expect(page.locator("#test-strip")).to_be_hidden()
     await expect(figure(page, "sessions")).to_have_text("0")
+
+
+async def test_a_load_test_tells_who_waits_at_the_door_and_why(open_page: OpenPage, start_daemon: StartDaemon) -> None:
+    with start_daemon("--set", "sessions.max_concurrent=2", command=SCRIPTED) as daemon:
+        page = await open_page("/monitor", at=daemon)
+        await page.locator("#test-sessions").fill("5")
+        await page.locator("#test-speech").select_option("0")
+        await page.locator("#test-start").click()
+        said = page.locator("#test-state")
+        await expect(said).to_contain_text(
+            "2 of 5 sessions in, 3 waiting at the door (2 sessions are open; the limit is 2)"
+        )
+        await expect(page.locator("#test-brief")).to_contain_text("2 of 5 in, 3 waiting")
+        await expect(page.locator("#admission")).to_contain_text("New sessions are refused: 2 sessions are open")
+        await page.locator("#test-stop-above").click()
+        await expect(said).to_contain_text("3 never let in")
 
 
 async def test_idle_sessions_are_ended_and_memory_is_given_back(open_page: OpenPage, daemon: Daemon) -> None:

@@ -15,6 +15,7 @@ from tests.support import Daemon
 
 pytest.importorskip("playwright", reason="needs the extra `browser`")
 
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 
@@ -99,7 +100,9 @@ async def test_health_is_told_by_word_shape_and_colour(
         await expect(page.locator("#health-why")).to_contain_text("no new sessions")
         await expect(page.locator("#alerts li", has_text="resident memory is high")).to_be_visible()
         await expect(page.locator('[data-figure="memory"]')).to_have_attribute("data-level", "bad")
-        await expect(page.locator("#log li")).not_to_have_count(0)
+        await expect(page.locator("#admission")).to_contain_text("New sessions are refused: the daemon is overloaded")
+        await expect(page).to_have_title("⚠ overloaded, refuses newcomers · Alfred Voice monitor")
+        await expect(page.locator('#log [data-kind="sessions_refused"]').first).to_be_visible()
         shapes = page.locator(".glyph g")
         assert [await shape.is_visible() for shape in await shapes.all()].count(True) == 1
         await expect(page.locator(".when-overloaded")).to_be_visible()
@@ -117,6 +120,17 @@ async def test_health_is_told_by_word_shape_and_colour(
         await picture(page, "monitor-overloaded")
 
 
+async def test_no_two_parts_have_the_same_name(open_page: OpenPage, start_daemon: StartDaemon) -> None:
+    with start_daemon(command=SCRIPTED) as daemon:
+        await load(daemon, sessions=1, seconds=60, speech=0)
+        page = await open_page("/monitor", at=daemon)
+        await expect(page.locator("#sessions tr")).to_have_count(1)
+        only = {"runOnly": {"type": "rule", "values": ["landmark-unique", "scrollable-region-focusable"]}}
+        assert (await Axe().run(page, options=only)).response["violations"] == []
+        await page.locator("#sessions .open").click()
+        assert (await Axe().run(page, options=only)).response["violations"] == []
+
+
 async def test_everything_is_reached_by_keyboard(open_page: OpenPage, start_daemon: StartDaemon) -> None:
     with start_daemon(command=SCRIPTED) as daemon:
         await load(daemon, sessions=1, seconds=60, speech=0)
@@ -127,7 +141,7 @@ async def test_everything_is_reached_by_keyboard(open_page: OpenPage, start_daem
         wanted = set(
             await page.evaluate(
                 """() => {
-                    const stops = "main :is(button, input, select, [tabindex='0']):not(:disabled)";
+                    const stops = "main :is(button:not([tabindex='-1']), input, select, [tabindex='0']):not(:disabled)";
                     const all = document.querySelectorAll(stops);
                     const seen = [...all].filter((one) => one.checkVisibility() && one.type !== "radio");
                     seen.forEach((one, index) => { one.dataset.stop = index; });
@@ -151,6 +165,40 @@ async def test_everything_is_reached_by_keyboard(open_page: OpenPage, start_daem
             assert not str(stop).startswith("no ring"), stop
             reached.add(stop)
         assert wanted <= reached, wanted - reached
+
+
+async def test_a_hundred_sessions_stay_in_their_place(
+    open_page: OpenPage, start_daemon: StartDaemon, picture: Picture
+) -> None:
+    with start_daemon(command=SCRIPTED) as daemon:
+        await load(daemon, sessions=LISTENERS, seconds=60, speech=0.4)
+        page = await open_page("/monitor", at=daemon, size=(1280, 900))
+        await expect(page.locator("#sessions tr")).to_have_count(LISTENERS)
+        table = page.get_by_role("region", name="Table of sessions")
+        box = await table.bounding_box()
+        assert box is not None
+        assert box["height"] <= 0.7 * 900 + 1
+        assert await table.evaluate("one => one.scrollWidth <= one.clientWidth"), "its last columns are out of view"
+        await table.evaluate("one => { one.scrollTop = one.scrollHeight; }")
+        head = await page.locator("#sessions-head th").first.bounding_box()
+        assert head is not None
+        assert abs(head["y"] - box["y"]) <= 40, "what the columns are stays in sight"
+        await picture(page, "monitor-hundred")
+
+        # One stop of Tab, and the arrow keys from there.
+        assert await page.locator("#sessions button:not([tabindex='-1'])").count() == 1
+        rows = page.locator("#sessions tr")
+        await rows.first.locator(".open").focus()
+        await page.keyboard.press("ArrowDown")
+        await expect(rows.nth(1).locator(".open")).to_be_focused()
+        await page.keyboard.press("ArrowRight")
+        await expect(rows.nth(1).locator(".danger")).to_be_focused()
+        await page.keyboard.press("End")
+        await expect(rows.last.locator(".danger")).to_be_focused()
+        await expect(rows.last).to_be_in_viewport()
+        await page.keyboard.press("ArrowLeft")
+        await page.keyboard.press("Home")
+        await expect(rows.first.locator(".open")).to_be_focused()
 
 
 async def test_a_session_is_watched_and_ended_by_keyboard_alone(open_page: OpenPage, start_daemon: StartDaemon) -> None:

@@ -121,7 +121,7 @@ def test_devices_are_described() -> None:
 
 def test_a_missing_package_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(SoundDeviceMissing, match=r"pip install 'alfred-voice\[mic\]'"):
+    with pytest.raises(SoundDeviceMissing, match=r"pip install -e '\.\[mic\]'"):
         sound_package()
 
 

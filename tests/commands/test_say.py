@@ -226,7 +226,7 @@ class TestPlaying:
         monkeypatch.setitem(sys.modules, "sounddevice", None)
         assert main(["say", "hello", *arguments]) == 2
         message = capsys.readouterr().err
-        assert "alfred-voice[mic]" in message
+        assert "pip install -e '.[mic]'" in message
         assert "-o out.wav" in message
 
     def test_a_loudspeaker_that_fails_is_told(self, speaker: Speaker, capsys: pytest.CaptureFixture[str]) -> None:

@@ -331,7 +331,7 @@ def test_a_microphone_without_the_package_names_the_command_that_installs_it(
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     args = parsed("--mic")
     assert args.run(args) == 2
-    assert "pip install 'alfred-voice[mic]'" in capsys.readouterr().err
+    assert "pip install -e '.[mic]'" in capsys.readouterr().err
 
 
 async def test_speech_without_a_loudspeaker_is_shown_with_a_remark(

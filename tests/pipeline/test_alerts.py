@@ -106,7 +106,7 @@ def test_other_limits_hold_from_the_next_moment_on() -> None:
 @pytest.mark.parametrize(
     ("readings", "calm", "said"),
     [
-        ({"load_percent": 91.24}, {"load_percent": 12.3}, "load is back below its limit: 12.3 percent, limit 80"),
+        ({"load_percent": 91.24}, {"load_percent": 12.3}, "load is back below its limit: 12.3 %, limit 80"),
         ({"engines_down": ("stt",)}, {}, "all engines work again"),
         ({"lost_records": 3.0}, {}, "log records are written again"),
     ],
@@ -119,6 +119,28 @@ def test_what_an_alert_that_is_over_says_is_that_it_is(readings: Any, calm: Any,
     book.update(Readings(**calm), 2.0)
     (cleared,) = book.update(Readings(**calm), 7.0)
     assert cleared.message == said
+
+
+def test_an_alert_that_waits_to_be_cleared_does_not_say_that_the_figure_is_high() -> None:
+    book = AlertBook(AlertOptions(load_percent=80))
+    for now in (0.0, 1.0):
+        book.update(Readings(load_percent=95), now)
+    assert book.up[0].describe(1.0) == {
+        "code": "load", "message": "load is high: 95.0 %, limit 80", "value": 95, "limit": 80, "beyond": True,
+        "for_s": 0.0,
+    }  # fmt: skip
+    book.update(Readings(load_percent=38.8), 2.0)
+    told = book.up[0].describe(2.0)
+    assert told["beyond"] is False
+    assert told["message"] == "load was above its limit 80 and is 38.8 % now; cleared after 72 % or less for 5 s"
+
+
+def test_an_engine_that_is_back_is_said_to_be_before_its_alert_is_cleared() -> None:
+    book = AlertBook(AlertOptions())
+    for now in (0.0, 1.0):
+        book.update(Readings(engines_down=("stt",)), now)
+    book.update(Readings(), 2.0)
+    assert book.up[0].message == "all engines work again; cleared after 5 s without a fault"
 
 
 def test_every_alert_has_words_for_its_end() -> None:

@@ -91,7 +91,7 @@ async def test_a_session_is_traced_from_its_events(house: Any, heard: Any, spoke
 
 @pytest.mark.skipif(HAS_OTEL, reason="the extra otel is installed")
 def test_without_the_packages_the_option_says_what_to_install() -> None:
-    with pytest.raises(ConfigError, match=r"pip install alfred-voice\[otel\]"):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[otel\]'"):
         OtelTracing(TracingOptions(enabled=True), "0", ManualClock())
 
 

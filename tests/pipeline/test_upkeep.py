@@ -298,10 +298,20 @@ async def test_the_log_says_when_nobody_is_let_in_and_when_somebody_is_again_but
 
     bench.climb_to(Rung.PAUSE_PROCESSING)
     assert told() == ["sessions_refused"]
+    admission = bench.house.coordinator.describe()["admission"]
+    assert admission == {
+        "admits": False, "reason": "the daemon is overloaded and takes no new sessions now", "demand": 0.0, "most": 0.6,
+    }  # fmt: skip
     (refused,) = [record for record in caplog.records if record.message == "sessions_refused"]
     assert refused.__dict__["reason"] == "the daemon is overloaded and takes no new sessions now"
     bench.tick(20 * 10)
     assert told() == ["sessions_refused", "sessions_admitted"]
+    assert bench.house.coordinator.describe()["admission"]["admits"]
+    marks = [mark for mark in bench.house.coordinator.history.marks_since(0) if mark.name == "admission"]
+    assert [(mark.kind, mark.text) for mark in marks] == [
+        ("sessions_refused", "the daemon is overloaded and takes no new sessions now"),
+        ("sessions_admitted", "new sessions are let in again"),
+    ]
     for _ in range(3):
         bench.climb_to(Rung.PAUSE_PROCESSING)
         while not bench.upkeep.admits():

@@ -149,7 +149,7 @@ async def test_alerts_leave_marks_when_they_come_and_when_they_go(house: Any, mo
 
     marks = [mark for mark in house.coordinator.history.marks_since(0) if mark.name == "logging"]
     assert [mark.kind for mark in marks] == ["alert_raised", "alert_cleared"]
-    assert marks[0].text.startswith("alert logging raised: log records cannot be written, 6.0")
+    assert marks[0].text.startswith("alert logging raised: log records cannot be written: 6.0")
 
 
 async def test_a_real_daemon_keeps_rows_by_itself(house: Any, eventually: Callable[..., Awaitable[None]]) -> None:

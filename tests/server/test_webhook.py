@@ -20,7 +20,7 @@ from alfred_voice.server import webhook as webhook_module
 from alfred_voice.server.webhook import MOST_WAITING, Sender, Webhook, end, notice_of
 
 
-ALERT = Alert("load", "load is high", "percent", 91.234, 80.0, 100.0)
+ALERT = Alert("load", "load is high", "%", 91.234, 80.0, 100.0)
 RAISED, CLEARED = AlertChange(ALERT, is_raised=True), AlertChange(ALERT, is_raised=False)
 SENDER = Sender("voice-1", "9.9")
 SECRET = "k3y-in-the-path"  # noqa: S105  made up
@@ -105,7 +105,7 @@ def test_a_notice_says_what_when_and_where() -> None:
     assert notice_of(RAISED, 103.0, 1_700_000_000.5, SENDER) == {
         "event": "alert_raised",
         "code": "load",
-        "message": "load is high: 91.2 percent, limit 80",
+        "message": "load is high: 91.2 %, limit 80",
         "value": 91.23,
         "limit": 80.0,
         "at": "2023-11-14T22:13:20.500Z",

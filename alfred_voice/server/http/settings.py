@@ -13,6 +13,11 @@ from alfred_voice.server.bodies import live_json, read_json
 class LiveSettings(Protocol):
     """What the routes stand in front of."""
 
+    @property
+    def version(self) -> int:
+        """Another one after each change."""
+        ...
+
     def describe(self) -> dict[str, Any]:
         """Every key with its value, where it comes from and whom a change reaches."""
         ...

@@ -6,7 +6,7 @@ One producer makes each message once, for all viewers; it rests while nobody loo
 ``hello``, first
     What does not change, and the history: ``version``, ``rungs``, ``history``.
 ``now``
-    The body of ``GET /metrics`` in JSON, with ``ready``, ``checks`` and ``load_test``.
+    The body of ``GET /metrics`` in JSON, with ``ready``, ``checks``, ``load_test`` and ``settings_version``.
 ``sessions``
     ``total``, and of the newest of them what the table shows: see :mod:`alfred_voice.server.monitor.session_rows`.
 ``rows``
@@ -56,6 +56,8 @@ class Feed:
         self.audience = Audience(MOST_VIEWERS, "the monitor")
         self._coordinator = coordinator
         self._load_test = load_test
+        self.settings_version: Callable[[], int | None] = lambda: None
+        """Is another one when a setting has changed; None where none can."""
         self._clock = clock
         self._table = SessionRows()
         self._turn = 0
@@ -110,7 +112,13 @@ class Feed:
 
     def _now(self) -> bytes:
         is_ready, checks = self._coordinator.readiness()
-        told = self._coordinator.describe() | {"ready": is_ready, "checks": checks, "load_test": self._load_test()}
+        told = {
+            **self._coordinator.describe(),
+            "ready": is_ready,
+            "checks": checks,
+            "load_test": self._load_test(),
+            "settings_version": self.settings_version(),
+        }
         return event("now", msgspec.json.encode(told))
 
     def _sessions(self) -> bytes:

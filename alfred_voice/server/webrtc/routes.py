@@ -24,6 +24,7 @@ from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.protocol import wire
 from alfred_voice.server.protocol.admission import Admission
 from alfred_voice.server.protocol.opening import check_return, settings_of
+from alfred_voice.server.protocol.query import fields_of
 from alfred_voice.server.protocol.resumption import Resumption
 from alfred_voice.server.webrtc.options import WebRtcOptions
 from alfred_voice.session.settings import SessionSettings
@@ -79,14 +80,14 @@ class WebRtcRoutes:
         """For the application's router."""
         return [
             web.post("/webrtc/offer", self.offer),
-            web.delete("/webrtc/{connection_id}", self.end),
+            web.delete(r"/webrtc/{connection_id:(?!offer$)[^{}/]+}", self.end),
             web.post("/whip", self.publish),
             web.options("/whip", self.describe),
             web.get("/whip", self.describe_nothing),
             web.delete("/whip/{connection_id}", self.unpublish),
-            web.patch("/whip/{connection_id}", self.refuse_patch),
             web.options("/whip/{connection_id}", self.describe_connection),
             web.get("/whip/{connection_id}", self.find_nothing),
+            web.route("*", "/whip/{connection_id}", self.refuse_method),
         ]
 
     async def offer(self, request: web.Request) -> web.Response:
@@ -142,14 +143,15 @@ class WebRtcRoutes:
 
         offer = read_offer(text)
         check_publishing(offer)
-        start = _start_of({name: request.query[name] for name in _WHIP_FIELDS if request.query.get(name)})
+        start = _start_of(fields_of(request.query, _WHIP_FIELDS))
         peer, sdp = await peers.open(offer, _settings(start), owner_of(request), _parent(request), speaks=False)
         headers = {
             hdrs.LOCATION: f"/whip/{peer.connection_id}",
             "X-Session-Id": peer.stream.session_id,
             hdrs.CACHE_CONTROL: "no-store",
         }
-        return web.Response(status=201, text=sdp, content_type=SDP_TYPE, headers=headers)
+        # As bytes: the type has no parameter charset (RFC 8866, section 9.1), and text would get one.
+        return web.Response(status=201, body=sdp.encode(), content_type=SDP_TYPE, headers=headers)
 
     async def unpublish(self, request: web.Request) -> web.Response:
         """WHIP: the end."""
@@ -174,9 +176,10 @@ class WebRtcRoutes:
         peers.find(request.match_info["connection_id"], owner_of(request), is_admin=request[CALLER].is_admin)
         return await self.describe_nothing(request)
 
-    async def refuse_patch(self, _request: web.Request) -> web.Response:
-        """WHIP: neither trickled candidates nor restarts, both of which are optional (RFC 9725, section 4.3.1)."""
-        raise web.HTTPMethodNotAllowed("PATCH", _WHIP_METHODS, text=_NO_TRICKLE)
+    async def refuse_method(self, request: web.Request) -> web.Response:
+        """WHIP: any other, PATCH too: neither candidates nor restarts, both optional (RFC 9725, section 4.3.1)."""
+        text = _NO_TRICKLE if request.method == hdrs.METH_PATCH else None
+        raise web.HTTPMethodNotAllowed(request.method, _WHIP_METHODS, text=text)
 
     async def close(self, _application: web.Application) -> None:
         """Cut off connections that are still open; a signal of the application."""
@@ -209,7 +212,7 @@ class WebRtcRoutes:
         async with self._loading:
             if self._peers is None:
                 if find_spec("aiortc") is None:
-                    raise NotOffered("WebRTC is not installed here: pip install 'alfred-voice[webrtc]'")
+                    raise NotOffered("WebRTC is not installed here: .venv/bin/pip install -e '.[webrtc]'")
                 await asyncio.get_running_loop().run_in_executor(None, _load)
                 from alfred_voice.server.webrtc.peers import Peers
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import logging
 
 import msgspec
@@ -14,13 +13,14 @@ from alfred_voice.pipeline.turn_trace import parse_traceparent
 from alfred_voice.server.echo import shorten
 from alfred_voice.server.errors import MalformedMessage
 from alfred_voice.server.guard.access import is_websocket, owner_of
-from alfred_voice.server.guard.credentials import QUERY_FIELD, offered_protocols
+from alfred_voice.server.guard.credentials import offered_protocols
 from alfred_voice.server.guard.options import SecurityOptions
 from alfred_voice.server.guard.rates import Pace
 from alfred_voice.server.options import ServerOptions
 from alfred_voice.server.protocol import wire
 from alfred_voice.server.protocol.admission import Admission
 from alfred_voice.server.protocol.opening import Opening
+from alfred_voice.server.protocol.query import fields_of
 from alfred_voice.server.protocol.resumption import Resumption
 from alfred_voice.server.protocol.wire import Mode
 from alfred_voice.server.request_timer import close_code_of
@@ -31,8 +31,6 @@ from alfred_voice.server.websocket.connection import CLOSE_TIMEOUT_S, Connection
 _log = logging.getLogger(__name__)
 
 _QUERY_FIELDS = ("session_id", "sample_rate", "encoding", "language", "engine")
-_MISSPELT = 0.75
-"""How alike a field's name and a known one are, of 1, when the known one was meant."""
 
 
 class WebSocketRoutes:
@@ -120,12 +118,7 @@ def _offered_mode(request: web.Request) -> Mode:
 
 def _defaults(request: web.Request) -> wire.Start:
     """The query's fields of ``start``; what is all but one of them is refused, and the rest is none of our business."""
-    known = (*_QUERY_FIELDS, QUERY_FIELD)
-    for name in request.query:
-        near = difflib.get_close_matches(name[:64], known, n=1, cutoff=_MISSPELT)
-        if name not in known and near:
-            raise MalformedMessage(f"query: unknown field {shorten(name)!r}; did you mean {near[0]}?")
-    asked = {name: request.query[name] for name in _QUERY_FIELDS if request.query.get(name)}
+    asked = fields_of(request.query, _QUERY_FIELDS)
     try:
         return msgspec.convert(asked, wire.Start, strict=False)
     except msgspec.ValidationError as error:

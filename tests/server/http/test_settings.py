@@ -22,6 +22,8 @@ ADMIN, ALICE = "admin-key-of-16-and-more", "alice-key-of-16-and-more"
 class PlayedSettings:
     """Settings that do what a test says."""
 
+    version = 0
+
     def __init__(self) -> None:
         self.asked: list[Mapping[str, Any]] = []
         self.failure: Exception | None = None

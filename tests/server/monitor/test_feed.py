@@ -77,7 +77,7 @@ async def test_the_figures_are_those_of_the_metrics(door: Any) -> None:
         async with door.client.get("/metrics", headers={"Accept": "application/json"}) as answer:
             metrics = await answer.json()
 
-    assert set(now) == set(metrics) | {"ready", "checks", "load_test"}
+    assert set(now) == set(metrics) | {"ready", "checks", "load_test", "settings_version"}
     for name in ("limits", "alerts", "resourceOptimization"):
         assert now[name] == metrics[name]
     assert set(now["lanes"]) == set(metrics["lanes"]) == {"vad", "stt", "turn", "tts"}
@@ -147,6 +147,13 @@ def test_a_load_test_is_told_of(played: Any) -> None:
     feed = Feed(cast("Coordinator", played), lambda: {"state": "running"}, ManualClock())
 
     assert parse(feed.next_message())["now"]["load_test"] == {"state": "running"}
+
+
+def test_it_is_told_when_a_setting_has_changed(played: Any) -> None:
+    feed = Feed(cast("Coordinator", played), lambda: None, ManualClock())
+    assert parse(feed.next_message())["now"]["settings_version"] is None, "of a daemon whose settings cannot change"
+    feed.settings_version = lambda: 3
+    assert parse(feed.next_message())["now"]["settings_version"] == 3
 
 
 async def test_the_list_of_sessions_is_bounded_and_has_the_newest(door: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -335,7 +335,7 @@ async def test_without_its_packages_the_daemon_says_so(make_door: Any, monkeypat
     monkeypatch.setattr(webrtc, "find_spec", lambda _: None)
     status, problem = await post(await make_door(), offer(AUDIO))
     assert (status, problem["code"]) == (501, "not_offered")
-    assert "alfred-voice[webrtc]" in problem["detail"]
+    assert "pip install -e '.[webrtc]'" in problem["detail"]
 
 
 async def test_it_can_be_switched_off(make_door: Any) -> None:
@@ -402,7 +402,7 @@ async def test_whip_answers_a_description_with_a_description(door: Any) -> None:
     text = offer(AUDIO).replace("a=sendrecv", "a=sendonly")
     async with door.client.post("/whip?session_id=from-whip", data=text, headers=SDP) as response:
         assert response.status == 201
-        assert response.content_type == "application/sdp"
+        assert response.headers["Content-Type"] == "application/sdp"
         assert response.headers["X-Session-Id"] == "from-whip"
         location = response.headers["Location"]
         answer = await response.text()
@@ -431,6 +431,30 @@ async def test_whip_says_what_may_be_posted(door: Any) -> None:
         assert (response.status, await response.read()) == (204, b"")
     async with door.client.get("/whip/any") as response:
         assert response.status == 404
+
+
+async def test_what_may_be_done_is_what_is_named_where_something_else_was_asked_for(door: Any) -> None:
+    for method, path, allowed in (
+        ("GET", "/webrtc/offer", "POST"),
+        ("DELETE", "/webrtc/offer", "POST"),
+        ("GET", "/webrtc/any", "DELETE"),
+        ("PUT", "/whip/any", "DELETE,GET,HEAD,OPTIONS"),
+        ("PATCH", "/whip/any", "DELETE,GET,HEAD,OPTIONS"),
+    ):
+        async with door.client.request(method, path) as response:
+            assert (response.status, response.headers["Allow"]) == (405, allowed), f"{method} {path}"
+            assert "not trickled" in (await response.json())["detail"] or method != "PATCH"
+
+
+async def test_a_slip_in_the_query_of_whip_is_told_and_opens_nothing(door: Any) -> None:
+    text = offer(AUDIO).replace("a=sendrecv", "a=sendonly")
+    async with door.client.post("/whip?sesion_id=mine", data=text, headers=SDP) as response:
+        problem = await response.json()
+    assert (response.status, problem["code"]) == (400, "message_malformed")
+    assert problem["detail"] == "query: unknown field 'sesion_id'; did you mean session_id?"
+    assert door.coordinator.roster.all() == []
+    async with door.client.post("/whip?cache=1", data=text, headers=SDP) as response:
+        assert response.status == 201
 
 
 async def test_whip_tells_pages_of_allowed_origins_what_they_may_do(make_door: Any) -> None:
