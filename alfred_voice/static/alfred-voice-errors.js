@@ -3,6 +3,7 @@
  *
  * - of the browser: `insecure_context`, `no_microphone`, `permission_denied`, `microphone_busy`, `microphone_failed`,
  *   `unsupported`;
+ * - of your own: `cancelled`, what was being opened was taken back by `rest()`, `stop()` or `close()`;
  * - of the way to the daemon: `daemon_gone`, `connection_lost`, `websocket_failed`, `webrtc_failed`, `not_connected`;
  * - of the daemon itself: the codes of its `error` events and problem documents, such as `key_needed`, `key_refused`,
  *   `too_many_sessions`, `origin_refused`.

@@ -33,6 +33,7 @@ export { AlfredVoiceError, Microphone, Speaker };
 
 const STOP_MS = 15_000;
 const BYTES_PER_MS = 32;
+const TRANSPORTS = new Set(["websocket", "webrtc"]);
 
 /**
  * @typedef {import("./alfred-voice-events.js").DaemonEvent} DaemonEvent
@@ -67,6 +68,11 @@ export class AlfredVoice extends EventTarget {
   #link = null;
   /** @type {Promise<DaemonEvent> | null} */
   #opening = null;
+  /** @type {Promise<DaemonEvent> | null} */
+  #listening = null;
+  /** How often the microphone was taken back, and everything ended: an opening that began before that comes too late. */
+  #rests = 0;
+  #closes = 0;
   /** @type {{resolve(event: DaemonEvent): void, reject(error: Error): void} | null} */
   #waiting = null;
   /** @type {Microphone | null} */
@@ -80,6 +86,7 @@ export class AlfredVoice extends EventTarget {
   /** @param {Options} [options] */
   constructor({ url = new URL("..", import.meta.url), key = null, transport = "websocket", start = {}, playsSpeech = true } = {}) {
     super();
+    if (!TRANSPORTS.has(transport)) throw new TypeError(`transport: expected "websocket" or "webrtc", got ${JSON.stringify(transport)}`);
     const address = new URL(url, location.href);
     this.#url = new URL("/", address);
     this.#key = key;
@@ -114,16 +121,19 @@ export class AlfredVoice extends EventTarget {
    * @throws {AlfredVoiceError} the daemon is not there, or refuses
    */
   connect() {
-    this.#opening ??= this.#connect().catch((error) => {
-      this.#opening = null;
+    if (this.#opening) return this.#opening;
+    const opening = this.#connect().catch((error) => {
+      if (this.#opening === opening) this.#opening = null;
       throw error;
     });
-    return this.#opening;
+    return (this.#opening = opening);
   }
 
   async #connect() {
-    if (this.#playsSpeech) this.#speaker ??= await this.#openSpeaker();
+    const closes = this.#closes;
+    await this.#openSpeaker();
     await this.#speaker?.wake();
+    if (closes !== this.#closes) throw cancelled();
     const settings = { url: this.#url, key: this.#key, start: this.#start };
     const { owner, sink } = this.#sink();
     const link = this.#transport === "webrtc" ? new PeerLink(settings, sink) : new SocketLink(settings, sink);
@@ -135,38 +145,73 @@ export class AlfredVoice extends EventTarget {
     return started;
   }
 
+  /** What plays the daemon's voice, unless it is there or not wanted. */
   async #openSpeaker() {
+    if (!this.#playsSpeech || this.#speaker) return;
+    const closes = this.#closes;
     const speaker = await Speaker.open();
-    speaker.addEventListener("spoken", (event) => event instanceof CustomEvent && this.#tell("spoken", event.detail));
-    return speaker;
+    if (closes === this.#closes && this.#speaker === null) {
+      speaker.addEventListener("spoken", (event) => event instanceof CustomEvent && this.#tell("spoken", event.detail));
+      this.#speaker = speaker;
+      return;
+    }
+    await speaker.close(); // another call was quicker, or nobody wants it any more
+    if (closes !== this.#closes) throw cancelled();
   }
 
   /**
-   * Open the microphone and a session, and send what is heard. Call it as an answer to a click or a key.
+   * Open the microphone and a session, and send what is heard. Call it as an answer to a click or a key. A further call
+   * before the first is done waits for the same.
    * @param {MediaTrackConstraints} [constraints] for the microphone
-   * @throws {AlfredVoiceError} no microphone, no permission, no daemon: its `code` says which
+   * @returns {Promise<DaemonEvent>} the session's `sessionStarted`
+   * @throws {AlfredVoiceError} no microphone, no permission, no daemon: its `code` says which; `cancelled` when `rest()` or
+   * `close()` came first
    */
-  async listen(constraints = {}) {
-    // First what takes time, so that nothing said into the microphone has to wait for it.
-    if (this.#playsSpeech) this.#speaker ??= await this.#openSpeaker();
-    if (this.#microphone === null) {
-      this.#microphone = await Microphone.open(constraints);
-      this.#microphone.addEventListener("lost", () => {
-        this.#tell("fault", new AlfredVoiceError("no_microphone", "the microphone has gone"));
-        this.rest();
-      });
-    }
-    try {
-      await this.#route();
-      return await this.connect();
-    } catch (error) {
-      await this.#closeMicrophone();
-      throw error;
-    }
+  listen(constraints = {}) {
+    if (this.#listening) return this.#listening;
+    const listening = this.#listen(constraints).finally(() => {
+      if (this.#listening === listening) this.#listening = null;
+    });
+    return (this.#listening = listening);
   }
 
-  /** Close the microphone; what was said up to now is finished. The session stays open for speech. */
+  /** @param {MediaTrackConstraints} constraints */
+  async #listen(constraints) {
+    const rests = this.#rests;
+    try {
+      await this.#openSpeaker(); // first what takes time, so that nothing said into the microphone has to wait for it
+      await this.#openMicrophone(constraints, rests);
+      await this.#route();
+      const started = await this.connect();
+      if (rests === this.#rests) return started;
+    } catch (error) {
+      if (rests === this.#rests) {
+        await this.#closeMicrophone();
+        throw error;
+      }
+    }
+    throw cancelled(); // the microphone may be another one's by now
+  }
+
+  /** @param {MediaTrackConstraints} constraints @param {number} rests as many as there were when it was wanted */
+  async #openMicrophone(constraints, rests) {
+    if (rests !== this.#rests) throw cancelled();
+    const microphone = this.#microphone ?? (await Microphone.open(constraints));
+    if (rests !== this.#rests) {
+      if (microphone !== this.#microphone) await microphone.close();
+      throw cancelled();
+    }
+    if (microphone === this.#microphone) return;
+    this.#microphone = microphone;
+    microphone.addEventListener("lost", () => {
+      this.#tell("fault", new AlfredVoiceError("no_microphone", "the microphone has gone"));
+      this.rest();
+    });
+  }
+
+  /** Close the microphone, also one that is being opened; what was said is finished. The session stays open for speech. */
   async rest() {
+    this.#forgetListening();
     await this.#closeMicrophone();
     if (this.#state === "open") this.flush();
   }
@@ -210,6 +255,7 @@ export class AlfredVoice extends EventTarget {
 
   /** End the session when everything that is owed has come. */
   async stop() {
+    this.#forgetListening();
     await this.#closeMicrophone();
     if (this.#link === null) return;
     if (this.#state === "open") {
@@ -235,6 +281,8 @@ export class AlfredVoice extends EventTarget {
 
   /** End everything now: session, microphone and voice. */
   close() {
+    this.#forgetListening();
+    this.#closes++;
     this.#link?.close();
     this.#closeMicrophone();
     this.#speaker?.close();
@@ -317,6 +365,12 @@ export class AlfredVoice extends EventTarget {
     }
   }
 
+  /** What is being opened for `listen()` is wanted no more. */
+  #forgetListening() {
+    this.#rests++;
+    this.#listening = null;
+  }
+
   /** Lead the microphone to the link, whichever of the two came first. */
   async #route() {
     if (this.#microphone === null || this.#link === null) return;
@@ -337,4 +391,8 @@ export class AlfredVoice extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+function cancelled() {
+  return new AlfredVoiceError("cancelled", "it was taken back before it was done");
 }

@@ -114,7 +114,7 @@ async function talk() {
   if (isTalking) {
     isTalking = false;
     showTalk();
-    await voice?.rest();
+    await voice?.rest(); // also while the browser still asks
     return;
   }
   hideNotice();
@@ -125,8 +125,13 @@ async function talk() {
   try {
     await conversation().listen(constraints);
   } catch (error) {
-    fail(error);
+    if (!isCancelled(error)) fail(error);
   }
+}
+
+/** Whether something ended because the user wanted it to. @param {unknown} error */
+function isCancelled(error) {
+  return error instanceof AlfredVoiceError && error.code === "cancelled";
 }
 
 /** A session is there; the daemon may have been started anew, and know nothing of the one before. */
@@ -346,8 +351,10 @@ async function copy(button, text) {
 
 /** Another way, or another key: the session by the old one is over. */
 function hangUp() {
+  isTalking = false;
   voice?.close();
   voice = null;
+  showTalk();
 }
 
 /** @param {string} name */
