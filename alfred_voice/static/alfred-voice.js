@@ -1,6 +1,5 @@
 /**
- * A client of the Alfred Voice daemon for browsers, without dependencies. To use it in a page of your own, serve the files
- * whose names begin with `alfred-voice` from one folder, or import this one from the daemon:
+ * A client of the Alfred Voice daemon for browsers, without dependencies; docs/protocol.md says how a page of your own uses it:
  *
  *     import { AlfredVoice } from "http://127.0.0.1:8015/static/alfred-voice.js";
  *
@@ -20,8 +19,8 @@
  * - `audioDropped`: `{ms}`: so much of what was said while the connection was away is lost. By WebSocket that is what there
  *   was no room for; by WebRTC all of it, as tracks keep nothing.
  *
- * A session outlives its connection: events that were missed come, each once, and by WebSocket what the daemon has not
- * acknowledged is kept and sent again. When the daemon has the session no more, another one begins: another `sessionStarted`.
+ * A session outlives its connection: events that were missed come, each once, and by WebSocket no audio is lost. When the daemon
+ * has it no more, another one begins: another `sessionStarted`.
  */
 
 import { Microphone, Speaker } from "./alfred-voice-audio.js";
@@ -115,6 +114,11 @@ export class AlfredVoice extends EventTarget {
     return this.#link?.sentMs ?? 0;
   }
 
+  /** When audio was recorded, on the clock of `performance.now()`; null while none was. @param {number} ms on the session's clock */
+  momentOf(ms) {
+    return this.#link?.momentOf(ms) ?? null;
+  }
+
   /**
    * Open a session, unless there is one.
    * @returns {Promise<DaemonEvent>} its `sessionStarted`
@@ -193,15 +197,15 @@ export class AlfredVoice extends EventTarget {
     throw cancelled(); // the microphone may be another one's by now
   }
 
-  /** @param {MediaTrackConstraints} constraints @param {number} rests as many as there were when it was wanted */
+  /** @param {MediaTrackConstraints} constraints @param {number} rests how many there were when it was wanted */
   async #openMicrophone(constraints, rests) {
     if (rests !== this.#rests) throw cancelled();
-    const microphone = this.#microphone ?? (await Microphone.open(constraints));
+    if (this.#microphone) return;
+    const microphone = await Microphone.open(constraints);
     if (rests !== this.#rests) {
-      if (microphone !== this.#microphone) await microphone.close();
+      await microphone.close();
       throw cancelled();
     }
-    if (microphone === this.#microphone) return;
     this.#microphone = microphone;
     microphone.addEventListener("lost", () => {
       this.#tell("fault", new AlfredVoiceError("no_microphone", "the microphone has gone"));
@@ -289,8 +293,6 @@ export class AlfredVoice extends EventTarget {
     this.#speaker = null;
     this.#ended(null);
   }
-
-  // From here on: what the link tells.
 
   /** What a link tells, as long as it is the one in use. */
   #sink() {
@@ -393,6 +395,4 @@ export class AlfredVoice extends EventTarget {
   }
 }
 
-function cancelled() {
-  return new AlfredVoiceError("cancelled", "it was taken back before it was done");
-}
+const cancelled = () => new AlfredVoiceError("cancelled", "it was taken back before it was done");
