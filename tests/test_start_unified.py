@@ -298,7 +298,7 @@ def test_status_tells_running_from_not_running(checkout: Checkout) -> None:
     done = checkout.start("--status")
     assert done.returncode == 0
     assert "is running" in done.stdout
-    assert "ready: http://127.0.0.1:" in done.stdout
+    assert "ready: talk at http://127.0.0.1:" in done.stdout
 
 
 def test_status_tells_why_it_is_not_ready(checkout: Checkout) -> None:

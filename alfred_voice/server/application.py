@@ -15,6 +15,7 @@ from alfred_voice.pipeline.load_test import LoadTest
 from alfred_voice.server.guard.access import Access
 from alfred_voice.server.guard.entrance import Entrance, Site, note_arrival
 from alfred_voice.server.guard.headers import harden
+from alfred_voice.server.guard.host_page import HostPage
 from alfred_voice.server.guard.security import Security
 from alfred_voice.server.guard.sign_in import SignInRoutes
 from alfred_voice.server.http.form import ignore_warnings
@@ -67,7 +68,7 @@ def make_application(
     sign_in = SignInRoutes(access, options.request_timeout_s)
     timer = RequestTimer(coordinator.metrics, security.clock)
     application = web.Application(
-        middlewares=[timer.time, note_arrival, problem_documents, sign_in.ask, access.guard],
+        middlewares=[timer.time, note_arrival, problem_documents, HostPage().explain, sign_in.ask, access.guard],
         # Uploads are read in pieces against a limit of their own; this one is for bodies of JSON.
         client_max_size=options.max_message_bytes,
     )

@@ -78,8 +78,10 @@ export function titleOf(now) {
 function drawAdmission({ admission, ready }) {
   const line = at("admission");
   line.hidden = !ready; // why it is not ready is said above
-  set(line, "data-level", admission.admits ? "good" : "bad");
-  put(line, admission.admits ? "New sessions are let in." : `New sessions are refused: ${admission.reason}.`);
+  set(line, "data-level", admission.admits ? "good" : "warn");
+  const [word, why] = line.children;
+  put(word, admission.admits ? "New sessions are let in." : "New sessions are refused:");
+  put(why, admission.admits ? "" : `${admission.reason}.`);
 }
 
 /** @param {import("./monitor-figures.js").Now} now @param {string} health */

@@ -120,6 +120,18 @@ async def test_health_is_told_by_word_shape_and_colour(
         await picture(page, "monitor-overloaded")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_a_name_that_the_daemon_does_not_go_by_is_explained(
+    open_page: OpenPage, watch: Any, axe: Callable[[Page], Awaitable[None]], picture: Picture, scheme: str
+) -> None:
+    watch.expect(r"status of 403")
+    page = await open_page("/monitor", host="voice.test", color_scheme=scheme)
+    await expect(page.get_by_role("heading")).to_have_text("This daemon does not go by that name")
+    await expect(page.locator(".line")).to_have_text("--set security.allowed_hosts=voice.test")
+    await axe(page)
+    await picture(page, f"host-refused-{scheme}", whole=False)
+
+
 async def test_no_two_parts_have_the_same_name(open_page: OpenPage, start_daemon: StartDaemon) -> None:
     with start_daemon(command=SCRIPTED) as daemon:
         await load(daemon, sessions=1, seconds=60, speech=0)

@@ -24,13 +24,23 @@ async def harden(request: web.Request, response: web.StreamResponse) -> None:
     for name, value in _ALWAYS.items():
         response.headers.setdefault(name, value)
     response.headers[hdrs.SERVER] = _ALWAYS["Server"]  # the library has put its own and Python's versions there
-    if response.content_type == "text/html":
+    if response.content_type == "text/html" and _is_trustworthy(request):
         response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     if not response.content_type.startswith("image/"):
         response.headers.setdefault("Content-Security-Policy", _POLICY)
     # On this machine's own name it would forbid every other program there to go without TLS.
-    if request.secure and not is_loopback(split_host(request.headers.get(hdrs.HOST, ""))[0]):
+    if request.secure and not is_loopback(_name_of(request)):
         response.headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, f"max-age={HSTS_S}")
+
+
+def _is_trustworthy(request: web.Request) -> bool:
+    """Whether a browser may take the page's origin for secure; elsewhere it only complains of the header."""
+    is_tls = request.secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
+    return is_tls or is_loopback(_name_of(request))
+
+
+def _name_of(request: web.Request) -> str:
+    return split_host(request.headers.get(hdrs.HOST, ""))[0]
 
 
 def plain_headers() -> dict[str, str]:

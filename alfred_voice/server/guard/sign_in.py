@@ -91,7 +91,7 @@ class SignInRoutes:
         try:
             return await handler(request)
         except _FOR_A_KEY as error:
-            if not _is_for_a_person(request):
+            if not is_for_a_person(request):
                 raise
             return self._form(request, error)
 
@@ -106,6 +106,7 @@ class SignInRoutes:
         return web.Response(text=text, status=status_of(error), content_type="text/html", headers=headers)
 
 
-def _is_for_a_person(request: web.Request) -> bool:
+def is_for_a_person(request: web.Request) -> bool:
+    """Whether a browser asks for a page that it is to show."""
     is_page = pattern_of(request) in PAGES and not is_websocket(request)
     return is_page and request.method == hdrs.METH_GET and "text/html" in request.headers.get(hdrs.ACCEPT, "").lower()

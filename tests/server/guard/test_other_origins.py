@@ -138,6 +138,35 @@ async def test_every_answer_says_what_browsers_may_do_with_it(opened: Guard, pat
     assert "Strict-Transport-Security" not in headers
 
 
+async def test_the_opener_policy_is_sent_where_browsers_heed_it(opened: Guard) -> None:
+    door = await opened(allowed_hosts="voice.example")
+
+    for headers, is_sent in (
+        ({"Host": "voice.example"}, False),
+        ({"Host": "voice.example", "X-Forwarded-Proto": "https"}, True),
+        ({"Host": "localhost"}, True),
+    ):
+        async with door.client.get("/monitor", headers=headers) as answer:
+            assert answer.status == 200
+            assert ("Cross-Origin-Opener-Policy" in answer.headers) is is_sent, headers
+
+
+async def test_a_person_who_comes_by_another_name_is_told_which_setting_names_the_daemon(opened: Guard) -> None:
+    door = await opened()
+    person = {"Accept": "text/html,*/*;q=0.8", "Host": "<b>voice.test:80"}
+
+    for path in ("/", "/monitor"):
+        async with door.client.get(path, headers=person) as answer:
+            assert (answer.status, answer.content_type) == (403, "text/html")
+            assert answer.headers["Vary"] == "Accept"
+            text = await answer.text()
+        assert "--set security.allowed_hosts=&lt;b&gt;voice.test<" in text
+        assert "<b>voice" not in text
+    assert await ask(door, "GET", "/monitor", headers={"Host": "voice.test"}) == (403, "host_refused")
+    assert await ask(door, "GET", "/metrics", headers=person) == (403, "host_refused")
+    assert await refused(door, "host_refused") == 4
+
+
 async def test_a_slow_body_is_not_waited_for(opened: Guard) -> None:
     door = await opened(ServerOptions(request_timeout_s=1))
 
