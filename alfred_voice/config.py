@@ -264,7 +264,12 @@ class _Layers:
 
     def _read_entry(self, entry: Entry, origin: str) -> None:
         key = self._known(entry.path, entry.where)
-        if key is None or entry.node is None:
+        if key is None:
+            return
+        if entry.node is None:
+            self._problem(
+                entry.path, f"expected the key inside its room, as in {key.room}: {{{key.name}: ...}}", entry.where
+            )
             return
         try:
             self._take(key, value_of(key, entry.node), origin)

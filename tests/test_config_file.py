@@ -76,6 +76,14 @@ def test_a_value_in_a_file_is_read_by_the_type_of_its_key(
     assert type(read) is type(value)
 
 
+def test_a_key_beside_the_rooms_is_not_passed_over(tmp_path: Path) -> None:
+    (problem,) = problems_of(tmp_path, "stt.engine: whisper\n")
+
+    assert (
+        problem == "stt.engine: expected the key inside its room, as in stt: {engine: ...} (file alfred.yaml, line 1)"
+    )
+
+
 @pytest.mark.parametrize("word", ["no", "on", "off", "Yes", "true", "12", "1.5", "2026-01-01", "0x10"])
 def test_a_bare_word_that_is_no_text_to_yaml_must_be_quoted(tmp_path: Path, word: str) -> None:
     (problem,) = problems_of(tmp_path, f"stt:\n  language: {word}\n")

@@ -3,6 +3,7 @@
  *
  * - of the browser: `insecure_context`, `no_microphone`, `permission_denied`, `microphone_busy`, `microphone_failed`,
  *   `unsupported`;
+ * - of your own: `cancelled`, what was being opened was taken back by `rest()`, `stop()` or `close()`;
  * - of the way to the daemon: `daemon_gone`, `connection_lost`, `websocket_failed`, `webrtc_failed`, `not_connected`;
  * - of the daemon itself: the codes of its `error` events and problem documents, such as `key_needed`, `key_refused`,
  *   `too_many_sessions`, `origin_refused`.
@@ -46,16 +47,16 @@ export function errorOfAnswer(status, body, retryAfter) {
 }
 
 /**
- * Why a WebSocket could not be opened: browsers do not tell, but a plain request gets the same answer.
+ * Why a WebSocket could not be opened, or a request went nowhere: browsers do not tell, but a plain request gets the same answer.
  * @param {URL} url the daemon's
  * @param {string | null} key
  * @returns {Promise<AlfredVoiceError>}
  */
 export async function explainRefusal(url, key) {
-  const headers = new Headers(key ? { Authorization: `Bearer ${key}` } : {});
   let answer;
   try {
-    answer = await fetch(new URL("ws", url), { headers, cache: "no-store", signal: AbortSignal.timeout(5_000) });
+    // A page of an origin that is not allowed may not even show a key: without one it is told why.
+    answer = await ask(url, key).catch((cause) => (key ? ask(url, null) : Promise.reject(cause)));
   } catch (cause) {
     return new AlfredVoiceError("daemon_gone", `nothing answers at ${url.origin}`, { cause });
   }
@@ -64,4 +65,10 @@ export async function explainRefusal(url, key) {
     return new AlfredVoiceError("websocket_failed", message);
   }
   return errorOfAnswer(answer.status, await answer.text(), answer.headers.get("Retry-After"));
+}
+
+/** @param {URL} url @param {string | null} key */
+function ask(url, key) {
+  const headers = new Headers(key ? { Authorization: `Bearer ${key}` } : {});
+  return fetch(new URL("ws", url), { headers, cache: "no-store", signal: AbortSignal.timeout(5_000) });
 }

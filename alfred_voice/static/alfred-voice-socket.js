@@ -1,9 +1,11 @@
 // A session over a WebSocket that outlives its connections. Part of alfred-voice.js, which has the public interface.
 
+import { AudioClock } from "./alfred-voice-clock.js";
 import { AlfredVoiceError, explainRefusal } from "./alfred-voice-errors.js";
 import { Returns } from "./alfred-voice-return.js";
 import { Tape } from "./alfred-voice-tape.js";
 
+const BYTES_PER_MS = 32;
 const PROTOCOL = "alfred.v1.json";
 const CONNECT_MS = 10_000;
 /** The daemon tells its health once a second: when nothing comes for so long, the connection is dead. */
@@ -35,6 +37,7 @@ export class SocketLink {
   /** @type {WebSocket | null} */
   #socket = null;
   #tape = new Tape(TAPE_BYTES);
+  #clock = new AudioClock();
   /** @type {{id: string, token: string | null} | null} */
   #session = null;
   #isOpen = false;
@@ -61,7 +64,12 @@ export class SocketLink {
 
   /** How many milliseconds of audio have been handed to the browser: the session's clock, as far as we know it. */
   get sentMs() {
-    return this.#tape.sent / 32;
+    return this.#tape.sent / BYTES_PER_MS;
+  }
+
+  /** When that millisecond was recorded. @param {number} ms on the session's clock */
+  momentOf(ms) {
+    return this.#clock.momentOf(ms);
   }
 
   /** Begins the session, and keeps it over lost connections until it ends; the sink is told everything. */
@@ -81,6 +89,7 @@ export class SocketLink {
   /** @param {Int16Array} samples 16 kHz, mono; kept until the daemon has them */
   sendAudio(samples) {
     const bytes = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
+    this.#clock.flow(this.#tape.end / BYTES_PER_MS, performance.now() - bytes.byteLength / BYTES_PER_MS);
     if (!this.#tape.append(bytes)) this.#sink.dropped(bytes.byteLength);
     this.#pump();
   }
@@ -157,6 +166,7 @@ export class SocketLink {
       const { id, token } = this.#session;
       return { type: "start", session_id: id, resume_token: token, last_seq: this.#lastSeq };
     }
+    this.#clock.restart(this.#tape.begin / BYTES_PER_MS);
     this.#tape.restart();
     return { type: "start", ...this.#start, sample_rate: 16_000, encoding: "pcm_s16le", channels: 1, resumable: true };
   }

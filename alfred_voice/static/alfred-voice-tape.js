@@ -20,6 +20,16 @@ export class Tape {
     return this.#sent;
   }
 
+  /** The first byte that is kept. */
+  get begin() {
+    return this.#begin;
+  }
+
+  /** The byte behind the last one. */
+  get end() {
+    return this.#end;
+  }
+
   /** How many bytes wait to be handed out. */
   get waiting() {
     return this.#end - this.#sent;

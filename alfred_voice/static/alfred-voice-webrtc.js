@@ -1,6 +1,7 @@
 // A session over WebRTC that outlives its connections. Part of alfred-voice.js, which has the public interface.
 
-import { AlfredVoiceError, errorOfAnswer } from "./alfred-voice-errors.js";
+import { AudioClock } from "./alfred-voice-clock.js";
+import { AlfredVoiceError, errorOfAnswer, explainRefusal } from "./alfred-voice-errors.js";
 import { Peer } from "./alfred-voice-peer.js";
 import { Returns } from "./alfred-voice-return.js";
 
@@ -33,7 +34,9 @@ export class PeerLink {
   #isOver = false;
   /** @type {AlfredVoiceError | null} the daemon's last word, when it was fatal */
   #fatal = null;
-  #begunAt = performance.now();
+  /** How long it had been heard when the track came or went last, in ms, and when that was. */
+  #heard = { ms: 0, at: performance.now() };
+  #clock = new AudioClock();
   /** When something came last; the daemon tells its health once a second. */
   #toldAt = 0;
   #lostAt = 0;
@@ -52,7 +55,12 @@ export class PeerLink {
 
   /** How long the session has been heard, in ms: as near as we come to its clock. */
   get sentMs() {
-    return performance.now() - this.#begunAt;
+    return this.#heard.ms + (this.#track && this.#isOpen ? performance.now() - this.#heard.at : 0);
+  }
+
+  /** About when that millisecond was recorded. @param {number} ms on the session's clock */
+  momentOf(ms) {
+    return this.#clock.momentOf(ms);
   }
 
   /** Begins the session, and keeps it over lost connections until it ends; the sink is told everything. */
@@ -62,7 +70,9 @@ export class PeerLink {
 
   /** @param {MediaStreamTrack | null} track the microphone's, or null to send nothing */
   async sendTrack(track) {
+    this.#hear(this.sentMs);
     this.#track = track;
+    this.#hear(this.sentMs);
     if (!this.#isOver) await this.#peer?.sendTrack(track);
   }
 
@@ -148,6 +158,8 @@ export class PeerLink {
       answer = await fetch(new URL("webrtc/offer", this.#url), { method: "POST", headers, signal, body: JSON.stringify(body) });
       text = await answer.text();
     } catch (cause) {
+      const reason = await explainRefusal(this.#url, this.#key);
+      if (reason.code === "origin_refused") throw reason;
       throw new AlfredVoiceError("daemon_gone", `nothing answers at ${this.#url.origin}`, { cause });
     }
     if (answer.ok) return JSON.parse(text);
@@ -202,10 +214,17 @@ export class PeerLink {
     const now = performance.now();
     // A track keeps nothing: what was said meanwhile has gone nowhere.
     if (this.#lostAt && this.#track) this.#sink.dropped((now - this.#lostAt) * DROPPED_BYTES_PER_MS);
-    this.#begunAt = now - heardMs;
+    if (heardMs === 0) this.#clock = new AudioClock();
     this.#isOpen = true;
+    this.#hear(heardMs);
     this.#peer?.settle();
     this.#sink.state("open");
+  }
+
+  /** So much has been heard by now. @param {number} ms */
+  #hear(ms) {
+    this.#heard = { ms, at: performance.now() };
+    if (this.#track && this.#isOpen) this.#clock.flow(ms, this.#heard.at);
   }
 
   /** @param {AlfredVoiceError | null} error */

@@ -1,6 +1,5 @@
 /**
- * A client of the Alfred Voice daemon for browsers, without dependencies. To use it in a page of your own, serve the files
- * whose names begin with `alfred-voice` from one folder, or import this one from the daemon:
+ * A client of the Alfred Voice daemon for browsers, without dependencies; docs/protocol.md says how a page of your own uses it:
  *
  *     import { AlfredVoice } from "http://127.0.0.1:8015/static/alfred-voice.js";
  *
@@ -20,8 +19,8 @@
  * - `audioDropped`: `{ms}`: so much of what was said while the connection was away is lost. By WebSocket that is what there
  *   was no room for; by WebRTC all of it, as tracks keep nothing.
  *
- * A session outlives its connection: events that were missed come, each once, and by WebSocket what the daemon has not
- * acknowledged is kept and sent again. When the daemon has the session no more, another one begins: another `sessionStarted`.
+ * A session outlives its connection: events that were missed come, each once, and by WebSocket no audio is lost. When the daemon
+ * has it no more, another one begins: another `sessionStarted`.
  */
 
 import { Microphone, Speaker } from "./alfred-voice-audio.js";
@@ -33,6 +32,7 @@ export { AlfredVoiceError, Microphone, Speaker };
 
 const STOP_MS = 15_000;
 const BYTES_PER_MS = 32;
+const TRANSPORTS = new Set(["websocket", "webrtc"]);
 
 /**
  * @typedef {import("./alfred-voice-events.js").DaemonEvent} DaemonEvent
@@ -67,6 +67,11 @@ export class AlfredVoice extends EventTarget {
   #link = null;
   /** @type {Promise<DaemonEvent> | null} */
   #opening = null;
+  /** @type {Promise<DaemonEvent> | null} */
+  #listening = null;
+  /** How often the microphone was taken back, and everything ended: an opening that began before that comes too late. */
+  #rests = 0;
+  #closes = 0;
   /** @type {{resolve(event: DaemonEvent): void, reject(error: Error): void} | null} */
   #waiting = null;
   /** @type {Microphone | null} */
@@ -80,6 +85,7 @@ export class AlfredVoice extends EventTarget {
   /** @param {Options} [options] */
   constructor({ url = new URL("..", import.meta.url), key = null, transport = "websocket", start = {}, playsSpeech = true } = {}) {
     super();
+    if (!TRANSPORTS.has(transport)) throw new TypeError(`transport: expected "websocket" or "webrtc", got ${JSON.stringify(transport)}`);
     const address = new URL(url, location.href);
     this.#url = new URL("/", address);
     this.#key = key;
@@ -108,22 +114,30 @@ export class AlfredVoice extends EventTarget {
     return this.#link?.sentMs ?? 0;
   }
 
+  /** When audio was recorded, on the clock of `performance.now()`; null while none was. @param {number} ms on the session's clock */
+  momentOf(ms) {
+    return this.#link?.momentOf(ms) ?? null;
+  }
+
   /**
    * Open a session, unless there is one.
    * @returns {Promise<DaemonEvent>} its `sessionStarted`
    * @throws {AlfredVoiceError} the daemon is not there, or refuses
    */
   connect() {
-    this.#opening ??= this.#connect().catch((error) => {
-      this.#opening = null;
+    if (this.#opening) return this.#opening;
+    const opening = this.#connect().catch((error) => {
+      if (this.#opening === opening) this.#opening = null;
       throw error;
     });
-    return this.#opening;
+    return (this.#opening = opening);
   }
 
   async #connect() {
-    if (this.#playsSpeech) this.#speaker ??= await this.#openSpeaker();
+    const closes = this.#closes;
+    await this.#openSpeaker();
     await this.#speaker?.wake();
+    if (closes !== this.#closes) throw cancelled();
     const settings = { url: this.#url, key: this.#key, start: this.#start };
     const { owner, sink } = this.#sink();
     const link = this.#transport === "webrtc" ? new PeerLink(settings, sink) : new SocketLink(settings, sink);
@@ -135,38 +149,73 @@ export class AlfredVoice extends EventTarget {
     return started;
   }
 
+  /** What plays the daemon's voice, unless it is there or not wanted. */
   async #openSpeaker() {
+    if (!this.#playsSpeech || this.#speaker) return;
+    const closes = this.#closes;
     const speaker = await Speaker.open();
-    speaker.addEventListener("spoken", (event) => event instanceof CustomEvent && this.#tell("spoken", event.detail));
-    return speaker;
+    if (closes === this.#closes && this.#speaker === null) {
+      speaker.addEventListener("spoken", (event) => event instanceof CustomEvent && this.#tell("spoken", event.detail));
+      this.#speaker = speaker;
+      return;
+    }
+    await speaker.close(); // another call was quicker, or nobody wants it any more
+    if (closes !== this.#closes) throw cancelled();
   }
 
   /**
-   * Open the microphone and a session, and send what is heard. Call it as an answer to a click or a key.
+   * Open the microphone and a session, and send what is heard. Call it as an answer to a click or a key. A further call
+   * before the first is done waits for the same.
    * @param {MediaTrackConstraints} [constraints] for the microphone
-   * @throws {AlfredVoiceError} no microphone, no permission, no daemon: its `code` says which
+   * @returns {Promise<DaemonEvent>} the session's `sessionStarted`
+   * @throws {AlfredVoiceError} no microphone, no permission, no daemon: its `code` says which; `cancelled` when `rest()` or
+   * `close()` came first
    */
-  async listen(constraints = {}) {
-    // First what takes time, so that nothing said into the microphone has to wait for it.
-    if (this.#playsSpeech) this.#speaker ??= await this.#openSpeaker();
-    if (this.#microphone === null) {
-      this.#microphone = await Microphone.open(constraints);
-      this.#microphone.addEventListener("lost", () => {
-        this.#tell("fault", new AlfredVoiceError("no_microphone", "the microphone has gone"));
-        this.rest();
-      });
-    }
-    try {
-      await this.#route();
-      return await this.connect();
-    } catch (error) {
-      await this.#closeMicrophone();
-      throw error;
-    }
+  listen(constraints = {}) {
+    if (this.#listening) return this.#listening;
+    const listening = this.#listen(constraints).finally(() => {
+      if (this.#listening === listening) this.#listening = null;
+    });
+    return (this.#listening = listening);
   }
 
-  /** Close the microphone; what was said up to now is finished. The session stays open for speech. */
+  /** @param {MediaTrackConstraints} constraints */
+  async #listen(constraints) {
+    const rests = this.#rests;
+    try {
+      await this.#openSpeaker(); // first what takes time, so that nothing said into the microphone has to wait for it
+      await this.#openMicrophone(constraints, rests);
+      await this.#route();
+      const started = await this.connect();
+      if (rests === this.#rests) return started;
+    } catch (error) {
+      if (rests === this.#rests) {
+        await this.#closeMicrophone();
+        throw error;
+      }
+    }
+    throw cancelled(); // the microphone may be another one's by now
+  }
+
+  /** @param {MediaTrackConstraints} constraints @param {number} rests how many there were when it was wanted */
+  async #openMicrophone(constraints, rests) {
+    if (rests !== this.#rests) throw cancelled();
+    if (this.#microphone) return;
+    const microphone = await Microphone.open(constraints);
+    if (rests !== this.#rests) {
+      await microphone.close();
+      throw cancelled();
+    }
+    this.#microphone = microphone;
+    microphone.addEventListener("lost", () => {
+      this.#tell("fault", new AlfredVoiceError("no_microphone", "the microphone has gone"));
+      this.rest();
+    });
+  }
+
+  /** Close the microphone, also one that is being opened; what was said is finished. The session stays open for speech. */
   async rest() {
+    this.#forgetListening();
     await this.#closeMicrophone();
     if (this.#state === "open") this.flush();
   }
@@ -210,6 +259,7 @@ export class AlfredVoice extends EventTarget {
 
   /** End the session when everything that is owed has come. */
   async stop() {
+    this.#forgetListening();
     await this.#closeMicrophone();
     if (this.#link === null) return;
     if (this.#state === "open") {
@@ -235,14 +285,14 @@ export class AlfredVoice extends EventTarget {
 
   /** End everything now: session, microphone and voice. */
   close() {
+    this.#forgetListening();
+    this.#closes++;
     this.#link?.close();
     this.#closeMicrophone();
     this.#speaker?.close();
     this.#speaker = null;
     this.#ended(null);
   }
-
-  // From here on: what the link tells.
 
   /** What a link tells, as long as it is the one in use. */
   #sink() {
@@ -317,6 +367,12 @@ export class AlfredVoice extends EventTarget {
     }
   }
 
+  /** What is being opened for `listen()` is wanted no more. */
+  #forgetListening() {
+    this.#rests++;
+    this.#listening = null;
+  }
+
   /** Lead the microphone to the link, whichever of the two came first. */
   async #route() {
     if (this.#microphone === null || this.#link === null) return;
@@ -338,3 +394,5 @@ export class AlfredVoice extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
+
+const cancelled = () => new AlfredVoiceError("cancelled", "it was taken back before it was done");

@@ -9,8 +9,7 @@ export class Captions {
   #list;
   #live;
   #empty;
-  /** @type {Map<number, HTMLElement>} what the daemon says, by `speech_id` */
-  #speeches = new Map();
+  #place = "";
 
   /**
    * @param {HTMLElement} list what is settled
@@ -40,45 +39,54 @@ export class Captions {
 
   /**
    * An utterance that is over.
+   * @param {string} place the recording that it is of; empty for the conversation
    * @param {{text: string, start_ms: number, confidence?: number}} entry
    * @param {string} note what is to be read beside it, such as its latency
    */
-  addHeard(entry, note = "") {
-    this.clearPartial();
+  addHeard(place, entry, note = "") {
+    if (!place) this.clearPartial();
+    this.#turnTo(place);
     const item = this.#add("heard", clockOf(entry.start_ms), entry.text, note);
     if (entry.confidence !== undefined) item.title = `confidence ${Math.round(entry.confidence * 100)} %`;
   }
 
-  /** Something that the daemon says. @param {number} speechId @param {string} text */
-  addSaid(speechId, text) {
-    this.#speeches.set(speechId, this.#add("said", "Alfred", text, "speaking"));
+  /** Something that the daemon is to say. @param {string} text @param {string} note @returns {HTMLElement} its line */
+  addSaid(text, note) {
+    this.#turnTo("");
+    return this.#add("said", "Alfred", text, note);
   }
 
-  /** It has been said. @param {number} speechId @param {string} note @param {boolean} isCut */
-  endSaid(speechId, note, isCut) {
-    const item = this.#speeches.get(speechId);
-    if (!item) return; // it was cut off, and its end comes after that
-    this.#speeches.delete(speechId);
-    item.dataset.end = isCut ? "cut" : "whole";
-    for (const part of item.querySelectorAll(".note")) part.textContent = note;
+  /** What has become of it. @param {HTMLElement} line @param {string} note @param {"cut" | "whole"} [end] once it is over */
+  noteSaid(line, note, end) {
+    if (end) line.dataset.end = end;
+    for (const part of line.querySelectorAll(".note")) part.textContent = note;
   }
 
-  /** A line between two parts. @param {string} text */
-  addHeading(text) {
+  /** A line between two parts. @param {string} text @param {string} [place] the recording that it speaks of */
+  addHeading(text, place = "") {
+    if (!place) this.#turnTo("");
+    this.#place = place;
+    this.#addHeading(text);
+  }
+
+  /** Lines of a recording and of the conversation may alternate: each part says what it is. @param {string} place */
+  #turnTo(place) {
+    if (place === this.#place) return;
+    this.#place = place;
+    this.#addHeading(place || "The conversation");
+  }
+
+  /** @param {string} text */
+  #addHeading(text) {
     const item = document.createElement("li");
     item.className = "heading";
     item.textContent = text;
     this.#append(item);
   }
 
-  /** The whole list as plain text. */
-  get text() {
-    return [...this.#list.querySelectorAll(".words")].map((words) => words.textContent).join("\n");
-  }
-
   clear() {
     this.#list.replaceChildren();
-    this.#speeches.clear();
+    this.#place = "";
     this.clearPartial();
     this.#empty.hidden = false;
   }

@@ -2,9 +2,16 @@
 
 /** @typedef {{address: string, hasKey: boolean}} Place */
 
+/** What has to be there first. @param {string} address @param {boolean} hasKey @param {string} trust how a certificate is told */
+function needsOf(address, hasKey, trust) {
+  const key = hasKey ? "# ALFRED_API_KEY has to hold your key: export ALFRED_API_KEY=...\n" : "";
+  const tls = address.startsWith("https:") ? `# a certificate that you made yourself: ${trust}\n` : "";
+  return key + tls;
+}
+
 /** @param {Place} place */
-const PYTHON = ({ address, hasKey }) => `# pip install aiohttp; a mono 16-bit WAV of any rate from 8 to 48 kHz
-import asyncio, json, ${hasKey ? "os, " : ""}wave
+const PYTHON = ({ address, hasKey }) => `# pip install aiohttp; a 16-bit WAV, mono or stereo, of any rate from 8 to 48 kHz
+${needsOf(address, hasKey, "SSL_CERT_FILE=cert.pem")}import asyncio, json, ${hasKey ? "os, " : ""}wave
 import aiohttp
 
 async def main():
@@ -12,14 +19,15 @@ async def main():
         async with http.ws_connect("${address.replace(/^http/, "ws")}/ws") as ws:
             with wave.open("speech.wav") as speech:
                 rate = speech.getframerate()
-                await ws.send_json({"type": "start", "sample_rate": rate})
+                start = {"type": "start", "sample_rate": rate, "channels": speech.getnchannels()}
+                await ws.send_json(start)
                 while frame := speech.readframes(rate // 50):
                     await ws.send_bytes(frame)
             await ws.send_json({"type": "stop"})
             async for message in ws:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     event = json.loads(message.data)
-                    if event["type"] == "finalTranscription":
+                    if event["type"] == "finalTranscription" and event["text"]:
                         print(event["text"])
 
 asyncio.run(main())
@@ -33,7 +41,10 @@ const JAVASCRIPT = ({ address, hasKey }) => `<button id="talk">Talk</button> <p 
   const voice = new AlfredVoice(${hasKey ? '{ key: prompt("Key") }' : ""});
   const text = document.getElementById("text");
   voice.addEventListener("partialTranscription", ({ detail }) => (text.textContent = detail.text));
-  voice.addEventListener("finalTranscription", ({ detail }) => voice.speak("You said: " + detail.text));
+  voice.addEventListener("finalTranscription", ({ detail }) => {
+    if (detail.text) voice.speak("You said: " + detail.text); // a noise has no words
+  });
+  addEventListener("pagehide", () => voice.close());
   document.getElementById("talk").onclick = () => voice.listen();
 </script>
 `;
@@ -41,7 +52,7 @@ const JAVASCRIPT = ({ address, hasKey }) => `<button id="talk">Talk</button> <p 
 /** @param {Place} place */
 const CURL = ({ address, hasKey }) => {
   const key = hasKey ? ' -H "Authorization: Bearer $ALFRED_API_KEY"' : "";
-  return `# a recording of any format: its text, segment by segment
+  return `${needsOf(address, hasKey, "--cacert cert.pem")}# a recording of any format: its text, segment by segment
 curl -sN${key} -F audio_file=@speech.wav ${address}/transcribe
 
 # a sentence as sound

@@ -25,6 +25,8 @@ const SAYINGS = {
   too_many_attempts: ["Too many wrong keys have come from your address.", "Wait a minute, and enter the right one above."],
   draining: ["The daemon is shutting down.", "Try again when it has been started anew."],
   session_over: ["The session has lasted as long as one may.", "Press Talk to begin the next; what was said stays here."],
+  ended_by_operator: ["The session was ended by the daemon's operator.", "Press Talk to begin a new one; what was said stays here."],
+  too_much_to_say: ["Alfred has too much to say already.", "Your sentence is in its field again: send it when some of the others have been said."],
   origin_refused: ["The daemon does not let this page in.", "Its operator can name this address in security.allowed_origins."],
   not_connected: ["There is no connection at the moment.", "Wait for it to come back, or press Talk."],
 };

@@ -4,10 +4,13 @@ import { AlfredVoice, AlfredVoiceError } from "./alfred-voice.js";
 import { at } from "./element.js";
 import { Captions } from "./talk-captions.js";
 import { exampleIn, makeTabs } from "./talk-code.js";
+import { copy } from "./talk-copy.js";
 import { Files } from "./talk-files.js";
 import { TabKey } from "./talk-key.js";
 import { Latency } from "./talk-latency.js";
-import { sayingOf } from "./talk-messages.js";
+import { Notice } from "./talk-notice.js";
+import { LINKS, PHASES, UNHEARD } from "./talk-phases.js";
+import { Speeches } from "./talk-speeches.js";
 import { COLUMN_MS, Timeline } from "./talk-timeline.js";
 
 /**
@@ -17,36 +20,22 @@ import { COLUMN_MS, Timeline } from "./talk-timeline.js";
 
 const SILENT_DB = -100;
 const METER_FLOOR_DB = -60;
-const SHOWN_MS = 2_000;
 /** Less than this is not worth a word. */
 const MISSED_MS = 500;
+/** What the daemon says of a speech that it does not take. */
+const SPEECH_REFUSALS = new Set(["overloaded", "rate_limited", "text_unusable", "voice_unknown", "speech_invalid"]);
 
-/** @type {Record<State, string>} */
-const LINKS = { closed: "not connected", connecting: "connecting", open: "connected", reconnecting: "connection lost, coming back" };
-const PHASES = {
-  idle: ["Press and talk", "Your words appear as you say them. Talk over Alfred, and it stops."],
-  asking: ["Connecting", "The browser may ask whether this page may use the microphone."],
-  connecting: ["Connecting", "You can begin: what you say is kept, and sent when the connection stands."],
-  listening: ["Listening", "Say something. Press again when you are done."],
-  hearing: ["I hear you", "Go on; nothing is sent anywhere but to the daemon."],
-  pending: ["Go on", "A pause, but it sounds as if more will come."],
-  speaking: ["Alfred speaks", "Talk over it, and it stops."],
-  reconnecting: ["Coming back", "The connection was lost. What you say is kept, and sent when it is back."],
-};
-/** By WebRTC nothing is kept. */
-const UNHEARD = {
-  connecting: ["Connecting", "One moment: what you say now is not heard yet."],
-  reconnecting: ["Coming back", "The connection was lost. What you say now is not heard until it is back."],
-};
-
+const notice = new Notice();
 const captions = new Captions(at("transcript"), at("live"), at("empty"));
 const timeline = new Timeline(at("timeline", HTMLCanvasElement));
-const latency = new Latency(at("latency"), at("latency-note"));
-const files = new Files(captions, { key: () => tabKey.value, fail: showError, tell });
+const latency = new Latency(at("latency"), at("latency-note"), at("latency-wait"));
+const files = new Files(captions, { key: () => tabKey.value, fail: showError, begin: hideNotice, tell });
+const speeches = new Speeches(captions, { said: (...said) => files.addSaid(...said), changed: showTalk });
 
 const tabKey = new TabKey({
   changed: () => {
     hangUp();
+    if (tabKey.value === null) files.forget();
     hideNotice();
     makeCode();
   },
@@ -59,8 +48,9 @@ let voice = null;
 let isTalking = false;
 let isHearing = false;
 let isPending = false;
-let isSpeaking = false;
 let hasSession = false;
+/** The text of the open utterance, and when its first word was recorded. @type {{partial: Events["partialTranscription"], startAt: number} | null} */
+let open = null;
 /** What was said and lost while the connection was away, in ms. */
 let missingMs = 0;
 let shownPhase = "idle";
@@ -83,24 +73,22 @@ function conversation() {
   on("partialTranscription", (partial) => {
     latency.partial(partial);
     captions.showPartial(partial);
+    open = { partial, startAt: momentOf(partial.start_ms) };
   });
   on("finalTranscription", (final) => settle(final));
   on("turnPending", () => markPhase("pause", { pending: true }));
   on("turnComplete", (turn) => {
     latency.add("turn", turn.latency_ms);
+    latency.wait(turn.silence_ms);
     markPhase("turn", { pending: false });
     echo(turn.utterance);
   });
-  on("ttsStart", startSaying);
+  on("ttsStart", (speech) => speeches.begin(speech));
   on("interruption", interrupted);
-  on("ttsEnd", ({ speech_id, cancelled }) => {
-    if (cancelled) endSaying(speech_id, "stopped", true);
-  });
-  on("spoken", ({ speech_id, heard_ms, cancelled }) => {
-    if (!cancelled) endSaying(speech_id, `${(heard_ms / 1000).toFixed(1)} s`, false);
-  });
+  on("ttsEnd", (end) => speeches.ended(end));
+  on("spoken", (spoken) => speeches.heard(spoken));
   on("audioDropped", ({ ms }) => (missingMs += ms));
-  on("error", (error) => error.fatal || showError(new AlfredVoiceError(error.code, error.message, { retryAfterS: error.retry_after_s ?? null })));
+  on("error", complained);
   on("sessionEnded", ended);
   return opened;
 }
@@ -114,7 +102,7 @@ async function talk() {
   if (isTalking) {
     isTalking = false;
     showTalk();
-    await voice?.rest();
+    await voice?.rest(); // also while the browser still asks
     return;
   }
   hideNotice();
@@ -125,19 +113,37 @@ async function talk() {
   try {
     await conversation().listen(constraints);
   } catch (error) {
-    fail(error);
+    if (!isCancelled(error)) fail(error);
   }
+}
+
+/** Whether something ended because the user wanted it to. @param {unknown} error */
+function isCancelled(error) {
+  return error instanceof AlfredVoiceError && error.code === "cancelled";
 }
 
 /** A session is there; the daemon may have been started anew, and know nothing of the one before. */
 function begin() {
   if (hasSession) {
-    isHearing = isPending = isSpeaking = false;
-    captions.clearPartial();
+    isHearing = isPending = false;
+    keepUnfinished();
+    speeches.lost();
     captions.addHeading("The daemon no longer had this conversation; a new one goes on from here.");
   }
   hasSession = true;
-  files.begin();
+  files.begin(momentOf(0));
+}
+
+/** When something was recorded; now, where nothing is known. @param {number} ms on the session's clock */
+function momentOf(ms) {
+  return voice?.momentOf(ms) ?? performance.now();
+}
+
+/** The session has gone, and its open utterance will have no final: what was understood of it stays. */
+function keepUnfinished() {
+  if (open?.partial.text) captions.addHeard("", files.addHeard({ ...open.partial, broken: "unfinished" }, open.startAt), "unfinished");
+  open = null;
+  captions.clearPartial();
 }
 
 /** The daemon has ended the session by itself, or because we asked. @param {Events["sessionEnded"]} end */
@@ -145,6 +151,22 @@ function ended({ reason }) {
   if (reason === "idle") tell("The session ended, as nothing was heard for a while.");
   if (reason === "shutdown") showError(new AlfredVoiceError("draining", ""));
   if (reason === "max_duration") showError(new AlfredVoiceError("session_over", ""));
+  if (reason === "stop") showError(new AlfredVoiceError("ended_by_operator", "")); // this page never asks for that
+}
+
+/** Something did not work, and the session goes on. @param {Events["error"]} error */
+function complained({ code, message, fatal, retry_after_s }) {
+  if (fatal) return;
+  const refused = SPEECH_REFUSALS.has(code) && speeches.newest;
+  if (refused) giveBack(refused);
+  showError(new AlfredVoiceError(refused && code === "overloaded" ? "too_much_to_say" : code, message, { retryAfterS: retry_after_s ?? null }));
+}
+
+/** What could not be said goes back to where it was typed, unless something else is there. @param {import("./talk-speeches.js").Speech} speech */
+function giveBack(speech) {
+  speeches.takeBack(speech);
+  const field = at("sentence", HTMLInputElement);
+  field.value ||= speech.text;
 }
 
 /** @param {string} text */
@@ -152,8 +174,14 @@ async function say(text) {
   hideNotice();
   const how = at("voice", HTMLSelectElement).value ? { voice: at("voice", HTMLSelectElement).value } : {};
   const talking = conversation();
-  await talking.connect();
-  talking.speak(text, how);
+  const speech = speeches.ask(text);
+  try {
+    await talking.connect();
+    if (!speech.isDropped) speeches.sent(speech, talking.speak(text, how));
+  } catch (error) {
+    giveBack(speech);
+    if (!isCancelled(error)) showError(error);
+  }
 }
 
 /** @type {Map<number, string>} finals whose turn is not over */
@@ -163,17 +191,18 @@ const finals = new Map();
 function settle(final) {
   latency.add("final", final.latency_ms);
   captions.clearPartial();
+  open = null;
   if (!final.text) return;
   finals.set(final.utterance, final.text);
-  const entry = files.addHeard(final);
-  captions.addHeard(entry, `${Math.round(final.latency_ms)} ms`);
+  const entry = files.addHeard(final, momentOf(final.start_ms));
+  captions.addHeard("", entry, `${Math.round(final.latency_ms)} ms`);
 }
 
 /** @param {number} utterance */
 function echo(utterance) {
   const text = finals.get(utterance);
   finals.delete(utterance);
-  if (text && at("echo", HTMLInputElement).checked && voice?.state === "open") voice.speak(text);
+  if (text && at("echo", HTMLInputElement).checked && voice?.state === "open") say(text);
 }
 
 /** About where the session's clock is. */
@@ -204,26 +233,17 @@ function markPhase(mark, { pending }) {
   showTalk();
 }
 
-/** @param {Events["ttsStart"]} speech */
-function startSaying({ speech_id, text }) {
-  isSpeaking = true;
-  captions.addSaid(speech_id, text);
-  files.addSaid(text, sentMs());
-  showTalk();
-}
-
-/** @param {number} speechId @param {string} note @param {boolean} isCut */
-function endSaying(speechId, note, isCut) {
-  isSpeaking = false;
-  captions.endSaid(speechId, note, isCut);
-  showTalk();
-}
-
 /** @param {Events["interruption"]} cut */
-function interrupted({ speech_id, heard_ms, latency_ms }) {
-  latency.add("cut", latency_ms);
+function interrupted(cut) {
+  latency.add("cut", cut.latency_ms);
   timeline.mark("cut");
-  endSaying(speech_id, `you interrupted after ${(heard_ms / 1000).toFixed(1)} s`, true);
+  speeches.interrupted(cut);
+}
+
+/** Silence, now: also of what waits. */
+function beQuiet() {
+  speeches.drop();
+  voice?.stopSpeaking();
 }
 
 // What is shown
@@ -239,9 +259,10 @@ function showState(state) {
   at("link").dataset.state = state;
   if (state === "closed") {
     if (isTalking) voice?.rest(); // the microphone is not to be left open
-    isTalking = isHearing = isPending = isSpeaking = hasSession = false;
+    isTalking = isHearing = isPending = hasSession = false;
     missingMs = 0;
-    captions.clearPartial();
+    keepUnfinished();
+    speeches.lost();
   }
   showTalk();
 }
@@ -256,7 +277,7 @@ function phase() {
   if (voice?.state === "reconnecting") return "reconnecting";
   if (isTalking && voice?.state !== "open") return voice?.microphone ? "connecting" : "asking";
   if (isHearing) return "hearing";
-  if (isSpeaking) return "speaking";
+  if (speeches.isSpeaking) return "speaking";
   if (isTalking && isPending) return "pending";
   return isTalking ? "listening" : "idle";
 }
@@ -275,12 +296,12 @@ function showTalk() {
   const isConnecting = now === "connecting" || now === "asking";
   at("talk").setAttribute("aria-busy", String(isConnecting));
   at("talk-label").textContent = isConnecting ? "Connecting…" : isTalking ? "Stop" : "Talk";
-  at("quiet", HTMLButtonElement).disabled = !isSpeaking;
+  at("quiet", HTMLButtonElement).disabled = !speeches.isBusy;
   for (const radio of transports()) {
     radio.disabled = isTalking || radio.matches(":not([data-offered])");
   }
   at("clean", HTMLInputElement).disabled = isTalking;
-  const isMoving = isTalking || isSpeaking;
+  const isMoving = isTalking || speeches.isSpeaking;
   if (isMoving && ticking === null) ticking = setInterval(tick, COLUMN_MS);
   if (!isMoving && ticking !== null) {
     clearInterval(ticking);
@@ -291,7 +312,7 @@ function showTalk() {
 
 function tick() {
   const level = voice?.microphone?.level ?? SILENT_DB;
-  timeline.push(level, isSpeaking ? (voice?.speaker?.level ?? SILENT_DB) : SILENT_DB, isHearing);
+  timeline.push(level, speeches.isSpeaking ? (voice?.speaker?.level ?? SILENT_DB) : SILENT_DB, isHearing);
   showLevel(level);
 }
 
@@ -306,24 +327,19 @@ function showLevel(db) {
 
 /** The conversation is over. @param {unknown} error */
 function fail(error) {
-  isTalking = isHearing = isPending = isSpeaking = false;
+  isTalking = isHearing = isPending = false;
   showTalk();
   showError(error);
 }
 
 /** @param {unknown} error */
 function showError(error) {
-  const { what, advice } = sayingOf(error);
-  at("notice-what").textContent = what;
-  at("notice-advice").textContent = advice;
-  const code = error instanceof AlfredVoiceError ? error.code : "unknown";
-  at("notice").dataset.code = code;
-  at("notice").hidden = false;
+  const code = notice.show(error);
   if (code === "key_needed" || code === "key_refused") tabKey.ask();
 }
 
 function hideNotice() {
-  at("notice").hidden = true;
+  notice.hide();
 }
 
 /** Something that a screen reader should say, too. @param {string} text */
@@ -331,23 +347,12 @@ function tell(text) {
   at("said").textContent = text;
 }
 
-/** @param {HTMLElement} button @param {string} text */
-async function copy(button, text) {
-  const was = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "The browser refused"; // on an address that is not secure there is no clipboard
-  }
-  tell(button.textContent);
-  setTimeout(() => (button.textContent = was), SHOWN_MS);
-}
-
 /** Another way, or another key: the session by the old one is over. */
 function hangUp() {
+  isTalking = false;
   voice?.close();
   voice = null;
+  showTalk();
 }
 
 /** @param {string} name */
@@ -359,28 +364,29 @@ function showCode(name) {
 at("address").textContent = location.host;
 for (const radio of transports()) if (!radio.disabled) radio.dataset.offered = "";
 at("talk").addEventListener("click", talk);
-at("notice-close").addEventListener("click", hideNotice);
-at("quiet").addEventListener("click", () => voice?.stopSpeaking());
-at("copy-text").addEventListener("click", () => copy(at("copy-text"), captions.text));
-at("copy-code").addEventListener("click", () => copy(at("copy-code"), at("code").textContent ?? ""));
+at("quiet").addEventListener("click", beQuiet);
+at("copy-code").addEventListener("click", () => copy(at("copy-code"), at("code").textContent ?? "", tell));
 at("clear").addEventListener("click", () => {
   files.clear();
   at("talk").focus();
 });
-at("say").addEventListener("submit", async (event) => {
+at("say").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = at("sentence", HTMLInputElement).value.trim();
-  if (!text) return;
-  try {
-    await say(text);
-    at("sentence", HTMLInputElement).value = "";
-  } catch (error) {
-    showError(error);
-  }
+  at("sentence", HTMLInputElement).value = ""; // it stands in the list now; a second Enter is not to say it twice
+  if (text) say(text);
 });
 for (const radio of document.querySelectorAll("[name=transport]")) radio.addEventListener("change", hangUp);
-document.addEventListener("keydown", (event) => event.key === "Escape" && isSpeaking && voice?.stopSpeaking());
-window.addEventListener("pagehide", hangUp);
+document.addEventListener("keydown", (event) => event.key === "Escape" && speeches.isBusy && beQuiet());
+window.addEventListener("pagehide", () => {
+  hangUp();
+  files.keep();
+});
+at("bring-back").hidden = files.kept === null;
+at("bring-back").addEventListener("click", () => {
+  files.bringBack();
+  at("talk").focus();
+});
 
 function makeCode() {
   const chosen = document.querySelector("[role=tab][aria-selected=true]");

@@ -8,41 +8,34 @@ const MOST_ENTRIES = 5_000;
 /**
  * @typedef {{word: string, start_ms: number, end_ms: number}} Word
  * @typedef {"user" | "daemon"} Voice
- * @typedef {{text: string, start_ms: number, end_ms: number, words?: Word[], confidence?: number, speaker?: Voice}} Heard by the user, unless it says otherwise
- * @typedef {{text: string, start_ms: number, end_ms: number, words: Word[], confidence?: number, speaker: Voice}} Entry
+ * @typedef {"cut" | "unfinished"} Broken why it is not whole: it was interrupted, or the connection was lost before its end
+ * @typedef {{text: string, start_ms: number, end_ms: number, words?: Word[], confidence?: number, speaker?: Voice, broken?: Broken}} Heard by the user, unless it says otherwise
+ * @typedef {{text: string, start_ms: number, end_ms: number, words: Word[], confidence?: number, speaker: Voice, broken?: Broken}} Entry
  * @typedef {{text: string, start_ms: number, end_ms: number}} Cue
  */
 
-/** One conversation or one recording, on a clock of its own. A further session of it begins where the last one ended. */
+/** One conversation or one recording, on a clock of its own. */
 export class Transcript {
   /** @type {Entry[]} */
   entries = [];
-  #offsetMs = 0;
 
   /** @param {string} name what its files are called */
   constructor(name) {
     this.name = name;
   }
 
-  /** Another session has begun: its times follow those that are here. */
-  continueWithNewSession() {
-    this.#offsetMs = this.endMs;
-  }
-
-  /** Where the last thing said ends, in ms. */
-  get endMs() {
-    return this.entries.reduce((latest, entry) => Math.max(latest, entry.end_ms), 0);
-  }
-
   /**
+   * Put in where it belongs: what is said at the same time is not told in its order.
    * @param {Heard} entry on its session's clock
+   * @param {number} [startMs] where it begins on the transcript's clock; as on the session's unless given
    * @returns {Entry} the same on the transcript's
    */
-  add({ text, start_ms, end_ms, words = [], confidence, speaker = "user" }) {
+  add({ text, start_ms, end_ms, words = [], confidence, speaker = "user", broken }, startMs = start_ms) {
+    const offset = Math.max(0, startMs) - start_ms;
     /** @template {{start_ms: number, end_ms: number}} T @param {T} one @returns {T} */
-    const moved = (one) => ({ ...one, start_ms: one.start_ms + this.#offsetMs, end_ms: one.end_ms + this.#offsetMs });
-    const entry = moved({ text, start_ms, end_ms, words: words.map(moved), confidence, speaker });
-    this.entries.push(entry);
+    const moved = (one) => ({ ...one, start_ms: one.start_ms + offset, end_ms: one.end_ms + offset });
+    const entry = moved({ text, start_ms, end_ms, words: words.map(moved), confidence, speaker, broken });
+    this.entries.splice(this.entries.findLastIndex((other) => other.start_ms <= entry.start_ms) + 1, 0, entry);
     if (this.entries.length > MOST_ENTRIES) this.entries.shift();
     return entry;
   }
@@ -58,7 +51,7 @@ export const FORMATS = {
 
 /** @param {Transcript} transcript */
 export function toText({ entries }) {
-  return entries.map((entry) => `${isMixed(entries) ? `${nameOf(entry)}: ` : ""}${entry.text}\n`).join("");
+  return entries.map((entry) => `${isMixed(entries) ? `${nameOf(entry)}: ` : ""}${entry.text}${markOf(entry)}\n`).join("");
 }
 
 /** @param {Transcript} transcript */
@@ -108,7 +101,8 @@ function isMixed(entries) {
 }
 
 /** An entry in pieces that fit into two lines, cut between words; their times are the words', or in proportion. @param {Entry} entry */
-function cuesOf({ text, start_ms, end_ms, words }) {
+function cuesOf(entry) {
+  const { text, start_ms, end_ms, words } = entry;
   const parts = text.split(/\s+/).filter(Boolean);
   const isTimed = words.length === parts.length;
   /** @param {number} i */
@@ -125,7 +119,13 @@ function cuesOf({ text, start_ms, end_ms, words }) {
       cues.push({ text: part, start_ms: from, end_ms: to });
     }
   });
+  for (const last of cues.slice(-1)) last.text += markOf(entry);
   return cues;
+}
+
+/** @param {Entry} entry */
+function markOf({ broken }) {
+  return broken ? ` [${broken === "cut" ? "cut off" : broken}]` : "";
 }
 
 /** @param {string} text */

@@ -103,16 +103,34 @@ async def test_files_of_a_transcript(page: Page) -> None:
           const words = text.split(" ").map(timed);
           transcript.add({ text, start_ms: 0, end_ms: 390, words });
           transcript.add({ text: "word ".repeat(30).trim(), start_ms: 1000, end_ms: 4000 });
-          transcript.continueWithNewSession();
-          transcript.add({ text: "later", start_ms: 3600000, end_ms: 3600500, speaker: "daemon" });
+          transcript.add({ text: "later", start_ms: 0, end_ms: 500, speaker: "daemon", broken: "cut" }, 3604000);
+          transcript.add({ text: "between", start_ms: 10, end_ms: 20 }, 2000);
           return Object.fromEntries(Object.entries(FORMATS).map(([name, { render }]) => [name, render(transcript)]));
         }"""
     )
     assert files["txt"].splitlines()[0] == "You: one <b>two</b> & three"
-    assert files["txt"].splitlines()[2] == "Alfred: later"
+    assert files["txt"].splitlines()[2:] == ["You: between", "Alfred: later [cut off]"]
     cues = files["srt"].split("\n\n")
     assert cues[0] == "1\n00:00:00,000 --> 00:00:00,390\nYou: one <b>two</b> & three"
     assert cues[1].splitlines()[1] == "00:00:01,000 --> 00:00:02,700"  # 17 of 30 words: 84 characters
-    assert "01:00:04,000 --> 01:00:04,500" in files["srt"]
+    assert "01:00:04,000 --> 01:00:04,500\nAlfred: later [cut off]" in files["srt"]
+    assert "00:00:02,000 --> 00:00:02,010\nYou: between" in files["srt"]
     assert "<v You>one &lt;b&gt;two&lt;/b&gt; &amp; three" in files["vtt"]
     assert '"speaker": "daemon"' in files["json"]
+
+
+async def test_the_clock_of_audio_says_when_something_was_recorded(page: Page) -> None:
+    moments = await page.evaluate(
+        """async () => {
+          const { AudioClock } = await import("/static/alfred-voice-clock.js");
+          const clock = new AudioClock();
+          const told = [clock.momentOf(0)];
+          for (let ms = 0; ms < 1000; ms += 20) clock.flow(ms, 5000 + ms + (ms % 7));  // a browser is not punctual
+          for (let ms = 1000; ms < 2000; ms += 20) clock.flow(ms, 60000 + ms);          // the microphone was closed
+          told.push(clock.momentOf(0), clock.momentOf(500), clock.momentOf(1000), clock.momentOf(1500));
+          clock.restart(1200);              // another session, which begins with what the first had not taken
+          told.push(clock.momentOf(0), clock.momentOf(300));
+          return told;
+        }"""
+    )
+    assert moments == [None, 5000, 5500, 61_000, 61_500, 61_200, 61_500]

@@ -154,6 +154,90 @@ async def test_a_conversation_can_be_taken_along_with_both_sides(
     await expect(page.get_by_role("button", name="TXT", exact=True)).to_be_disabled()
 
 
+DROP = """(names) => {
+  const files = new DataTransfer();
+  for (const [name, bytes] of names) files.items.add(new File([new Uint8Array(bytes)], name));
+  for (const type of ["dragover", "drop"]) {
+    const event = new DragEvent(type, { dataTransfer: files, bubbles: true, cancelable: true });
+    document.querySelector("header").dispatchEvent(event);
+    if (!event.defaultPrevented) throw new Error(`the browser takes ${type}, and leaves the page`);
+  }
+}"""
+
+
+async def test_recordings_that_are_dropped_anywhere_are_taken_one_after_the_other(
+    open_page: OpenPage, two_cities: Int16, tmp_path: Path
+) -> None:
+    page = await open_page()
+    short = list(write_wav(tmp_path / "a.wav", two_cities[: 4 * 16_000]).read_bytes())
+    still = list(write_wav(tmp_path / "b.wav", silence(3)).read_bytes())
+    await page.evaluate(DROP, [["conversation", short], ["still.wav", still], ["conversation", short]])
+
+    headings = page.locator("#transcript .heading")
+    await expect(headings.last).to_contain_text("conversation (2): done", timeout=60_000)
+    await expect(headings.filter(has_text="still.wav: no speech found")).to_have_count(1)
+    assert await page.locator("#source option").all_text_contents() == ["conversation", "conversation (2)"]
+
+
+async def test_the_talk_and_recordings_stand_beside_each_other(
+    open_page: OpenPage, two_cities: Int16, tmp_path: Path, watch: Any, daemon: Daemon
+) -> None:
+    watch.expect("415.*/transcribe")
+    page = await open_page()
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"], origin=daemon.base)
+    field = page.get_by_label("A sentence for Alfred to say")
+    await field.fill("Good morning.")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#transcript .said .note")).to_have_text(re.compile(r"^\d+\.\d s$"))
+    notes: Any = {"name": "notes.wav", "mimeType": "audio/wav", "buffer": b"no sound"}
+    await page.locator("#file").set_input_files(notes)
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await expect(page.locator("#transcript .heading").last).to_have_text("notes.wav: failed")
+    path = write_wav(tmp_path / "conversation", two_cities[: 4 * 16_000])
+    await upload(page, path)
+
+    await expect(page.get_by_role("alert")).to_be_hidden()
+    recording = (await download(page, "TXT"))[1]
+    assert "Good morning" not in recording
+    await page.locator("#source").select_option("Conversation")
+    assert (await download(page, "TXT"))[1] == "Alfred: Good morning.\n"
+    await page.get_by_role("button", name="Copy the text").click()
+    await expect(page.locator("#copy-text")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == "Alfred: Good morning.\n"
+    await field.fill("Again.")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#transcript .heading").last).to_have_text("The conversation")
+
+
+async def test_without_a_clipboard_the_text_is_selected(open_page: OpenPage) -> None:
+    page = await open_page()
+    await page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    code = await code_in(page, "curl")
+    await page.get_by_role("button", name="Copy", exact=True).click()
+
+    await expect(page.locator("#copy-code")).to_have_text("Press Ctrl+C")
+    assert await page.evaluate("getSelection().toString()") == code
+    await expect(page.locator("#said")).to_contain_text("Ctrl+C")
+
+
+async def test_a_conversation_outlives_a_reload(open_page: OpenPage) -> None:
+    page = await open_page()
+    await expect(page.locator("#bring-back")).to_be_hidden()
+    field = page.get_by_label("A sentence for Alfred to say")
+    await field.fill("Good morning.")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#transcript .said .note")).to_have_text(re.compile(r"^\d+\.\d s$"))
+    before = await download(page, "JSON")
+    await page.reload()
+    await page.get_by_role("button", name="Bring back the last conversation").click()
+
+    await expect(page.locator("#transcript .said .words")).to_have_text("Good morning.")
+    assert await download(page, "JSON") == before
+    await page.get_by_role("button", name="Clear").click()
+    await page.reload()
+    await expect(page.locator("#bring-back")).to_be_hidden()
+
+
 async def code_in(page: Page, language: str) -> str:
     await page.get_by_role("tab", name=language).click()
     text = await page.locator("#code").text_content()

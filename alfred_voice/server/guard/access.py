@@ -58,6 +58,8 @@ PAGES = frozenset({"/monitor", "/"})
 """Routes that a person opens in a browser: a key in the query is exchanged for a cookie."""
 SIGN_IN = "/sign-in"
 """Where a page of the daemon's own exchanges a key for a cookie, and gives it back."""
+HANDSHAKE = "/ws"
+"""Asked without ``Upgrade``, it answers as the handshake would: to pages of other origins, too."""
 PUBLISHING = frozenset({"/whip", "/whip/{connection_id}"})
 """Routes whose every answer to OPTIONS is a 200 that says what may be posted (RFC 9725, section 4.2)."""
 MOST_KNOWN = 4096
@@ -77,6 +79,7 @@ class Caller:
 
 
 CALLER = web.RequestKey("caller", Caller)
+REFUSED_ORIGIN = web.RequestKey("refused_origin", bool)
 
 
 def owner_of(request: web.Request) -> Owner:
@@ -133,12 +136,20 @@ class Access:
             return await handler(request) if answer is None else answer
         except AccessError as error:
             self._metrics.requests_refused.labels(error.code).inc()
+            request[REFUSED_ORIGIN] = isinstance(error, OriginRefused)
             raise
 
     async def share(self, request: web.Request, response: web.StreamResponse) -> None:
         """Let pages of allowed origins read an answer; a signal of the application."""
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None or not self._doorplate.allows(origin):
+        if origin is None:
+            return
+        if request.get(REFUSED_ORIGIN, False):
+            # Any page may read that it is refused, and why: otherwise it looks to it as if nothing were here. The
+            # refusal holds nothing but the page's own origin and the option's name, and no cookie counts for it.
+            response.headers["Access-Control-Allow-Origin"] = "*"
+            return
+        if not self._doorplate.allows(origin):
             return
         headers = shared_headers(origin)
         varies = [value for value in (response.headers.get(hdrs.VARY), headers.pop(hdrs.VARY)) if value]
@@ -151,7 +162,8 @@ class Access:
         if request.method == hdrs.METH_OPTIONS and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers:
             return self._preflight(request)
         route = pattern_of(request)
-        if request.method in CHANGING or is_websocket(request):
+        is_asking = route == HANDSHAKE and hdrs.ORIGIN in request.headers
+        if request.method in CHANGING or is_websocket(request) or is_asking:
             self._doorplate.check_origin(request.scheme, request.headers)
         if route in OPEN:
             return None

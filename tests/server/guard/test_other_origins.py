@@ -69,6 +69,23 @@ async def test_pages_of_allowed_origins_may_and_can_read_the_answer(guarded: Gua
         assert (await socket.receive_json(timeout=5))["type"] == "sessionStarted"
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/ws"), ("POST", "/webrtc/offer")])
+async def test_other_origins_can_read_why_they_are_refused_and_nothing_else(
+    opened: Guard, guarded: Guard, method: str, path: str
+) -> None:
+    for door in (await opened(), await guarded()):
+        async with door.client.request(method, path, headers={"Origin": "https://evil.example"}) as answer:
+            assert answer.status == 403
+            assert (await answer.json(content_type=None))["code"] == "origin_refused"
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+        async with door.client.get(path) as answer:
+            assert "Access-Control-Allow-Origin" not in answer.headers
+        for open_to_all in ("/livez", "/static/alfred-voice.js"):
+            async with door.client.get(open_to_all, headers={"Origin": "https://evil.example"}) as answer:
+                assert "Access-Control-Allow-Origin" not in answer.headers
+
+
 async def test_other_origins_get_no_permission_to_read(opened: Guard) -> None:
     door = await opened(allowed_origins="https://app.example")
     evil = {"Origin": "https://evil.example"}
