@@ -6,34 +6,35 @@
  * @typedef {{x: number, family: Family, count: number, isOver: boolean}} Sign
  */
 
-const GAP = 12; // px: what is closer is one sign
+const GAP = 18; // px: what is closer is one sign
 const TALL = 8;
 
 /** @param {Mark} mark @returns {Family} */
 const familyOf = ({ kind }) => (kind.startsWith("alert") ? "alert" : kind.startsWith("sessions") ? "door" : "rung");
+const WEIGHT = { rung: 0, door: 1, alert: 2 };
 const OVER = new Set(["rung_down", "alert_cleared", "sessions_admitted"]);
 
 /**
- * One sign for what is close together and of one kind; the cursor tells of each.
+ * One sign for what is close together, of the kind that matters most; the cursor tells of each.
  * @param {Mark[]} marks in their order
  * @param {(at: number) => number} xOf
  * @returns {Sign[]}
  */
 export function gather(marks, xOf) {
-  /** @type {Partial<Record<Family, Sign>>} */
-  const last = {};
   /** @type {Sign[]} */
   const signs = [];
   for (const mark of marks) {
     const x = Math.round(xOf(mark.at)) + 0.5;
     const family = familyOf(mark);
-    const known = last[family];
-    if (known && x - known.x < GAP) {
-      known.count += 1;
-      known.isOver &&= OVER.has(mark.kind);
+    const isOver = OVER.has(mark.kind);
+    const known = signs[signs.length - 1];
+    if (!known || x - known.x >= GAP) {
+      signs.push({ x, family, count: 1, isOver });
       continue;
     }
-    signs.push((last[family] = { x, family, count: 1, isOver: OVER.has(mark.kind) }));
+    known.count += 1;
+    known.isOver &&= isOver;
+    if (WEIGHT[family] > WEIGHT[known.family]) known.family = family;
   }
   return signs;
 }
