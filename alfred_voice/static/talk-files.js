@@ -79,6 +79,7 @@ export class Files {
   /** Whoever comes next to this tab is not to read it. */
   forget() {
     sessionStorage.removeItem(KEPT);
+    at("bring-back").hidden = true;
   }
 
   /** The conversation goes on behind what was kept. */

@@ -234,6 +234,8 @@ async def test_a_conversation_outlives_a_reload(open_page: OpenPage) -> None:
     await expect(page.locator("#transcript .said .words")).to_have_text("Good morning.")
     assert await download(page, "JSON") == before
     await page.get_by_role("button", name="Clear").click()
+    await expect(page.locator("#empty")).to_be_visible()
+    await expect(page.locator("#bring-back")).to_be_hidden()
     await page.reload()
     await expect(page.locator("#bring-back")).to_be_hidden()
 

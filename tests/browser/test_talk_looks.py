@@ -29,7 +29,7 @@ async def converse(page: Page) -> None:
     await page.get_by_label("Say back what I say").check()
     await page.get_by_role("button", name="Talk", exact=True).click()
     await expect(page.locator("#transcript .said").first).to_be_visible()
-    await expect(page.locator("#transcript .said .note").first).not_to_have_text("speaking")
+    await expect(page.locator("#transcript .said .note").first).to_have_text(re.compile(r"^\d+\.\d s$|^you "))
     await expect(page.locator("#live .stable")).not_to_be_empty()
 
 
@@ -64,6 +64,23 @@ async def test_errors_can_be_read_by_everybody(open_page: OpenPage, axe: Axe, pi
         await expect(page.get_by_role("alert")).to_be_visible()
         await axe(page)
         await picture(page, f"talk-error-{scheme}")
+
+
+async def test_what_is_on_can_be_told_without_the_pages_colours(open_page: OpenPage, picture: Picture) -> None:
+    page = await open_page(forced_colors="active")
+    await picture(page, "talk-forced-colours")
+    ground = "(element) => getComputedStyle(element).backgroundColor"
+    for one, other in (
+        ("#clean", "#echo"),
+        ("[name=transport][value=websocket] + span", "[name=transport][value=webrtc] + span"),
+        ("#tab-python", "#tab-curl"),
+    ):
+        shown = [await page.locator(selector).evaluate(ground) for selector in (one, other)]
+        assert shown[0] != shown[1], f"{one} looks like {other}"
+    for selector in ("#talk", ".meter", ".switch input", ".legend li"):
+        pseudo = "::before" if selector == ".legend li" else None
+        width = "(element, pseudo) => parseFloat(getComputedStyle(element, pseudo).borderTopWidth)"
+        assert await page.locator(selector).first.evaluate(width, pseudo) >= 1, f"{selector} has no outline"
 
 
 async def test_the_keyboard_is_enough(open_page: OpenPage) -> None:
