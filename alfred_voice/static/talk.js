@@ -258,7 +258,7 @@ function showState(state) {
   at("link").textContent = LINKS[state] + transport;
   at("link").dataset.state = state;
   if (state === "closed") {
-    if (isTalking) voice?.rest(); // the microphone is not to be left open
+    if (isTalking && hasSession) voice?.rest(); // the microphone is not to be left open; where none began, listen() closes it
     isTalking = isHearing = isPending = hasSession = false;
     missingMs = 0;
     keepUnfinished();
