@@ -32,6 +32,8 @@ export class PeerLink {
   /** Whether the browser has lost the way of a connection that may come back by itself. */
   #isAway = false;
   #isOver = false;
+  /** @type {Promise<unknown>} what the daemon answers when we leave */
+  #goodbye = Promise.resolve();
   /** @type {AlfredVoiceError | null} the daemon's last word, when it was fatal */
   #fatal = null;
   /** How long it had been heard when the track came or went last, in ms, and when that was. */
@@ -88,9 +90,10 @@ export class PeerLink {
   close() {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#peer?.close();
-    this.#returns.wake();
+    this.#peer?.mute();
     this.#sayGoodbye();
+    this.#part(this.#peer);
+    this.#returns.wake();
   }
 
   async #run() {
@@ -126,7 +129,8 @@ export class PeerLink {
     }
     peer.mute();
     // What had the session stays until the daemon has given it to another one: to close it would be to leave.
-    if (peer !== this.#peer || this.#isOver) peer.close();
+    if (peer !== this.#peer) peer.close();
+    else if (this.#isOver) this.#part(peer);
     const wasSettled = this.#isOpen;
     if (wasSettled) this.#lostAt = this.#toldAt;
     this.#isOpen = this.#isAway = false;
@@ -230,8 +234,8 @@ export class PeerLink {
   /** @param {AlfredVoiceError | null} error */
   #end(error) {
     this.#isOver = true;
-    this.#peer?.close();
     if (error && this.#session === null) this.#sayGoodbye(); // it would wait for a connection that does not come
+    this.#part(this.#peer);
     this.#sink.ended(error);
   }
 
@@ -244,7 +248,13 @@ export class PeerLink {
   #sayGoodbye() {
     if (this.#connectionId === null) return;
     const path = this.#isOpen || this.#session === null ? `webrtc/${this.#connectionId}` : `session/${this.#session.id}`;
-    fetch(new URL(path, this.#url), { method: "DELETE", headers: this.#authorization, keepalive: true }).catch(() => {});
+    const request = { method: "DELETE", headers: this.#authorization, keepalive: true };
+    this.#goodbye = fetch(new URL(path, this.#url), request).catch(() => {});
+  }
+
+  /** Close a connection, behind the goodbye: the daemon would find nothing to say goodbye to. @param {Peer | null} peer */
+  #part(peer) {
+    this.#goodbye.then(() => peer?.close());
   }
 }
 

@@ -254,7 +254,7 @@ async def test_by_https_and_with_a_key_words_are_heard_by_webrtc(
             ignore_https_errors=True,
         )
         await page.get_by_label("Key", exact=True).fill(ADMIN)
-        await page.get_by_role("button", name="Use it").click()
+        await page.get_by_role("button", name="Sign in").click()
         await talk(page)
         await expect_open(page)
         await expect(page.locator("#link")).to_have_text("connected by WebRTC")
