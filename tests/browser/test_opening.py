@@ -103,7 +103,9 @@ async def test_closing_while_it_connects_leaves_no_session(page: Page) -> None:
     )
     assert code == "cancelled"
     # One that another test has just left may take a moment to go.
-    await page.wait_for_function("fetch('/sessions').then((answer) => answer.json()).then((all) => !all.sessions.length)")
+    await page.wait_for_function(
+        "fetch('/sessions').then((answer) => answer.json()).then((all) => !all.sessions.length)"
+    )
 
 
 async def test_a_second_click_takes_the_first_back(page: Page) -> None:
