@@ -22,7 +22,8 @@ class TidyLoop(asyncio.SelectorEventLoop):
         if not self.is_closed() and not self.is_running():
             # There is no public list of a loop's transports.
             for transport in list(self._transports.values()):  # type: ignore[attr-defined]
-                if transport.is_closing():
+                # One that is closed already may still be listed, and knows no loop any more.
+                if transport.is_closing() and transport.get_write_buffer_size():
                     transport.abort()
             # What that leads to comes in the loop's next turns; asyncio's sleep a test may have replaced.
             for _ in range(3):

@@ -39,6 +39,24 @@ def test_what_was_closed_with_something_left_to_send_is_cut(deaf: socket.socket)
         gc.collect()
 
 
+def test_what_was_closed_and_has_been_read_to_the_end_since_is_left_alone() -> None:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    far.setblocking(False)
+
+    async def leave() -> asyncio.BaseTransport:
+        transport = await leave_with_more_than_the_peer_takes(near)
+        reader, writer = await asyncio.open_connection(sock=far)
+        assert len(await reader.read()) == 50_000_000
+        writer.close()
+        await writer.wait_closed()
+        return transport
+
+    transport = run_to_end(leave())
+    assert transport.is_closing()
+    assert near.fileno() == far.fileno() == -1
+
+
 def test_the_usual_loop_would_leave_it_open(deaf: socket.socket) -> None:
     def leave() -> None:
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:

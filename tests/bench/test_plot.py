@@ -76,7 +76,7 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 def test_without_matplotlib_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plot, "find_spec", lambda _name: None)
 
-    with pytest.raises(PackageMissing, match=r"alfred-voice\[bench\]"):
+    with pytest.raises(PackageMissing, match=r"pip install -e '\.\[bench\]'"):
         draw([CURVE], tmp_path / "cost.svg")
 
 

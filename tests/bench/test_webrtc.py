@@ -27,7 +27,7 @@ def test_each_listener_costs_what_comes_on_top_of_a_daemon_with_nobody_there() -
 
 def test_without_its_packages_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webrtc, "find_spec", lambda _: None)
-    with pytest.raises(BenchmarkFailed, match=r"alfred-voice\[webrtc\]"):
+    with pytest.raises(BenchmarkFailed, match=r"pip install -e '\.\[webrtc\]'"):
         webrtc.run(argparse.Namespace(), Config())
 
 

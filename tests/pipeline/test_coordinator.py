@@ -307,6 +307,7 @@ async def test_the_description_has_the_figures_behind_the_status(
         "load",
         "latency_ms",
         "limits",
+        "admission",
         "partials",
         "lanes",
         "uptime_s",

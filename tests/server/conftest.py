@@ -30,7 +30,7 @@ from alfred_voice.models.scripted import ScriptedStt, ScriptedTts, ScriptedTurn,
 from alfred_voice.pipeline.coordinator import Coordinator
 from alfred_voice.pipeline.history import History
 from alfred_voice.pipeline.metrics import Metrics
-from alfred_voice.pipeline.options import CoordinatorOptions
+from alfred_voice.pipeline.options import CoordinatorOptions, MemoryOptions
 from alfred_voice.pipeline.outbox import Outbox, SpeechAudio
 from alfred_voice.pipeline.owner import NOBODY, Owner
 from alfred_voice.pipeline.turn_trace import RemoteParent
@@ -42,6 +42,8 @@ from alfred_voice.session.settings import SessionSettings
 
 
 SAMPLE_RATE = 16_000
+ROOMY = CoordinatorOptions(memory=MemoryOptions(limit_mb=1_000_000, gc_trigger_mb=1_000_000))
+"""The defaults, but for the memory of a test run, which would be load."""
 
 
 class DoorServer(TestServer):
@@ -86,7 +88,7 @@ async def make_door() -> AsyncIterator[MakeDoor]:
     ) -> Door:
         tts = ScriptedTts(ms_per_character=10.0)
         engines = Engines(vad=ScriptedVad(), stt=ScriptedStt(("turn on the lamp",)), turn=ScriptedTurn(), tts=tts)
-        coordinator = Coordinator(lambda: engines, pipeline or CoordinatorOptions(), SystemClock(), Metrics("0"))
+        coordinator = Coordinator(lambda: engines, pipeline or ROOMY, SystemClock(), Metrics("0"))
         if started:
             await coordinator.start()
         application = make_application(coordinator, server or ServerOptions(), None, security, webrtc)
