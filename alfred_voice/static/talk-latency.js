@@ -37,7 +37,7 @@ export class Latency {
   /** So much silence the daemon wanted to hear before it took the turn for over: its decision, and no delay. @param {number} ms */
   wait(ms) {
     const waited = Math.round(medianOf(this.#keep("wait", ms)));
-    this.#waitNote.textContent = `Text and turn both count from your last sound. Of that, ${waited} ms are silence that the daemon waited for, to hear whether you go on.`;
+    this.#waitNote.textContent = `Both count from your last sound; ${waited} ms of that are waited for, in case you go on.`;
   }
 
   /** @param {string} name @param {number} ms @returns {number[]} what is kept of that figure */
