@@ -7,6 +7,7 @@ import mimetypes
 from dataclasses import dataclass
 from pathlib import Path
 
+import jinja2
 from aiohttp import hdrs, web
 
 
@@ -30,6 +31,11 @@ PAGE_HEADERS = {
     hdrs.CACHE_CONTROL: "no-store",
 }
 """Of a page that loads nothing but its own files and runs nothing but those."""
+
+
+def page_template(name: str) -> jinja2.Template:
+    """A page to be filled in; whatever is put into it is text there and never markup."""
+    return jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=True).get_template(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ from importlib.util import find_spec
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
-from jinja2 import Environment, FileSystemLoader
 
 from alfred_voice import __version__
-from alfred_voice.server.assets import STATIC
+from alfred_voice.server.assets import page_template
 from alfred_voice.server.guard.access import CALLER, is_websocket
 from alfred_voice.server.guard.key_source import KeySource
 from alfred_voice.server.options import ServerOptions
@@ -53,8 +52,7 @@ class TalkRoutes:
         self._keys = keys
         self._options = options
         self._has_webrtc = webrtc.enabled and find_spec("aiortc") is not None
-        templates = Environment(loader=FileSystemLoader(STATIC), autoescape=True)
-        self._page = templates.get_template("talk.html")
+        self._page = page_template("talk.html")
 
     def routes(self) -> list[web.RouteDef]:
         """For the application's router."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import jinja2
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from alfred_voice.server.assets import PAGE_HEADERS, STATIC
+from alfred_voice.server.assets import PAGE_HEADERS, page_template
 from alfred_voice.server.echo import shorten
 from alfred_voice.server.errors import HostRefused
 from alfred_voice.server.guard.origin import split_host
@@ -18,8 +17,7 @@ class HostPage:
     """Says which setting names the daemon."""
 
     def __init__(self) -> None:
-        templates = jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=True)
-        self._page = templates.get_template("host-refused.html")
+        self._page = page_template("host-refused.html")
 
     @web.middleware
     async def explain(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -6,13 +6,12 @@ read and no other site can make it send.
 
 from __future__ import annotations
 
-import jinja2
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from msgspec import Struct, field
 
 from alfred_voice import __version__
-from alfred_voice.server.assets import PAGE_HEADERS, STATIC
+from alfred_voice.server.assets import PAGE_HEADERS, page_template
 from alfred_voice.server.bodies import live_json, read_json
 from alfred_voice.server.errors import AccessError, KeyNeeded, KeyRefused, NotAllowed, RateLimited
 from alfred_voice.server.guard.access import (
@@ -55,8 +54,7 @@ class SignInRoutes:
     def __init__(self, access: Access, within_s: float) -> None:
         self._access = access
         self._within_s = within_s
-        templates = jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=True)
-        self._page = templates.get_template("sign-in.html")
+        self._page = page_template("sign-in.html")
 
     def routes(self) -> list[web.RouteDef]:
         """For the application's router."""

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jinja2
 from aiohttp import web
 
 from alfred_voice import __version__
 from alfred_voice.pipeline.coordinator import Coordinator
-from alfred_voice.server.assets import PAGE_HEADERS, STATIC, answer_with, load_assets
+from alfred_voice.server.assets import PAGE_HEADERS, answer_with, load_assets, page_template
 from alfred_voice.server.guard.access import CALLER, Access
 from alfred_voice.server.monitor.audience import stream_to, transport_of
 from alfred_voice.server.monitor.feed import INTERVAL_S, Feed
 from alfred_voice.server.monitor.session_feed import SessionFeeds
 
 
-__all__ = ["STATIC", "MonitorRoutes", "load_assets"]
+__all__ = ["MonitorRoutes", "load_assets"]
 
 
 class MonitorRoutes:
@@ -28,8 +27,7 @@ class MonitorRoutes:
         self._session_feeds = session_feeds
         self._access = access
         self._assets = load_assets()
-        templates = jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=True)
-        self._page = templates.get_template("monitor.html")
+        self._page = page_template("monitor.html")
 
     def routes(self) -> list[web.RouteDef]:
         """For the application's router."""
